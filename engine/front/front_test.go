@@ -1,0 +1,146 @@
+package front
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func ap(text string) netip.AddrPort { return netip.MustParseAddrPort(text) }
+
+func TestLiteralAndPath(t *testing.T) {
+	f, err := New(Config{Host: "::1", Port: 443, Cap: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if addrs, path, ok := f.Target(); !ok || path != "" || !slices.Equal(addrs, []netip.AddrPort{ap("[::1]:443")}) {
+		t.Errorf("target %v %q %v", addrs, path, ok)
+	}
+	f, _ = New(Config{Path: "/run/front.sock"})
+	if _, path, ok := f.Target(); !ok || path != "/run/front.sock" {
+		t.Errorf("target %q %v", path, ok)
+	}
+}
+
+func TestOwnListenersAreRefused(t *testing.T) {
+	local := func() []netip.Addr { return []netip.Addr{netip.MustParseAddr("192.0.2.7")} }
+	for _, c := range []struct {
+		front, listener string
+		loop            bool
+	}{
+		{"127.0.0.1:443", "127.0.0.1:443", true},
+		{"127.0.0.1:443", "127.0.0.2:443", false},
+		{"127.0.0.1:443", "127.0.0.1:8443", false},
+		{"127.0.0.1:443", "[::]:443", true},
+		{"192.0.2.7:443", "0.0.0.0:443", true},
+		{"192.0.2.8:443", "0.0.0.0:443", false},
+	} {
+		a := ap(c.front)
+		_, err := New(Config{
+			Host: a.Addr().String(), Port: a.Port(), Local: local,
+			Self: func() []netip.AddrPort { return []netip.AddrPort{ap(c.listener)} },
+		})
+		if errors.Is(err, ErrLoop) != c.loop {
+			t.Errorf("front %s behind listener %s: %v", c.front, c.listener, err)
+		}
+	}
+}
+
+// A name is resolved ahead and again, failures keep what was good, and what leads back to us is left out.
+func TestResolving(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var answer []netip.Addr
+		var fails error
+		var heard []error
+		f, err := New(Config{
+			Host: "front.example", Port: 443, Cap: 1,
+			Resolve:  func(context.Context, string) ([]netip.Addr, error) { return answer, fails },
+			Self:     func() []netip.AddrPort { return []netip.AddrPort{ap("203.0.113.9:443")} },
+			Resolved: func(_ int, err error) { heard = append(heard, err) },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, ok := f.Target(); ok {
+			t.Error("there is a target before the first lookup")
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { f.Run(ctx) })
+		want := func(n int, addrs ...string) {
+			t.Helper()
+			synctest.Wait()
+			got, _, _ := f.Target()
+			if len(got) != len(addrs) || len(heard) != n {
+				t.Fatalf("target %v after %d lookups, want %v after %d", got, len(heard), addrs, n)
+			}
+			for i := range got {
+				if got[i] != ap(addrs[i]) {
+					t.Fatalf("target %v, want %v", got, addrs)
+				}
+			}
+		}
+		fails = errors.New("no such host")
+		want(1)
+		fails, answer = nil, []netip.Addr{netip.MustParseAddr("203.0.113.9"), netip.MustParseAddr("198.51.100.1")}
+		time.Sleep(retryFirst)
+		want(2, "198.51.100.1:443")
+		answer = []netip.Addr{netip.MustParseAddr("203.0.113.9")}
+		time.Sleep(refreshEvery)
+		want(3, "198.51.100.1:443")
+		if !errors.Is(heard[2], ErrLoop) {
+			t.Errorf("only our own address left: %v", heard[2])
+		}
+		answer = nil
+		time.Sleep(retryFirst)
+		want(4, "198.51.100.1:443")
+		if !errors.Is(heard[3], ErrNoAddress) {
+			t.Errorf("no address: %v", heard[3])
+		}
+		cancel()
+		running.Wait()
+	})
+}
+
+func TestCap(t *testing.T) {
+	f, _ := New(Config{Path: "/x", Cap: 2})
+	if !f.Acquire() || !f.Acquire() || f.Acquire() {
+		t.Fatal("two places, and no third")
+	}
+	f.Release()
+	if !f.Acquire() || f.Used() != 2 {
+		t.Fatalf("a place given back can be taken again; used %d", f.Used())
+	}
+}
+
+func TestSite(t *testing.T) {
+	s, err := NewSite("localhost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := http.Client{Transport: &http.Transport{
+		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true, ServerName: "localhost"},
+		DisableKeepAlives: true,
+	}}
+	answer, err := client.Get("https://" + s.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, _ := io.ReadAll(answer.Body)
+	_ = answer.Body.Close()
+	if !strings.Contains(string(body), "It works") || answer.TLS.PeerCertificates[0].Subject.CommonName != "localhost" {
+		t.Errorf("%q by %v", body, answer.TLS.PeerCertificates[0].Subject)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
