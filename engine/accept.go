@@ -1,0 +1,316 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/panjf2000/gnet/v2"
+	"github.com/panjf2000/gnet/v2/pkg/logging"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	restartPause = 100 * time.Millisecond
+	restartMax   = 5 * time.Second
+)
+
+// accept runs gnet until ctx ends and stopGnet is called. gnet stops its whole engine on an accept error it does not know
+// (EMFILE above all); it is then run again. The relays, which live in the splice loops, do not notice.
+func (e *Engine) accept(ctx context.Context) error {
+	pause := restartPause
+	for {
+		started := time.Now()
+		err := e.runGnet()
+		e.handler.Store(nil)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if e.state.Load() == starting {
+			return fmt.Errorf("listen: %w", err)
+		}
+		e.restarts.Add(1)
+		if time.Since(started) > time.Minute {
+			pause = restartPause
+		}
+		e.limited.line("restart", slog.LevelError, "accepting stopped by itself and starts again; relays are not affected",
+			slog.Any("error", err), slog.Int64("fds_used", e.budget.used()), slog.Int64("fds_limit", e.budget.descriptors))
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, restartMax)
+	}
+}
+
+func (e *Engine) runGnet() error {
+	h := &handler{engine: e, shards: map[gnet.EventLoop]*shard{}}
+	var addrs []string
+	for _, a := range e.listening {
+		addrs = append(addrs, gnetAddr(a))
+	}
+	return gnet.Rotate(h, addrs,
+		gnet.WithNumEventLoop(len(e.loops)), gnet.WithReusePort(true), gnet.WithReuseAddr(true), gnet.WithLockOSThread(true),
+		gnet.WithTCPNoDelay(gnet.TCPNoDelay), gnet.WithTCPKeepAlive(time.Minute), gnet.WithTCPKeepInterval(20*time.Second), gnet.WithTCPKeepCount(4),
+		gnet.WithReadBufferCap(32<<10), gnet.WithWriteBufferCap(1<<10), gnet.WithLogger(gnetLog{e}))
+}
+
+// gnetAddr writes an address as gnet wants it: it takes a literal [::] for IPv6 alone, and no host for both families.
+func gnetAddr(a netip.AddrPort) string {
+	if a.Addr() == netip.IPv6Unspecified() {
+		return fmt.Sprintf("tcp://:%d", a.Port())
+	}
+	return "tcp://" + a.String()
+}
+
+// stopGnet ends the accepting engine, whose connections (handshakes) are closed.
+func (e *Engine) stopGnet() {
+	if h := e.handler.Load(); h != nil {
+		grace, done := context.WithTimeout(context.Background(), 5*time.Second)
+		defer done()
+		_ = h.gnet.Stop(grace)
+	}
+}
+
+// handler is what gnet calls. One is made for each run of gnet.
+type handler struct {
+	gnet.BuiltinEventEngine
+	engine *Engine
+	gnet   gnet.Engine
+
+	mu     sync.Mutex
+	shards map[gnet.EventLoop]*shard
+}
+
+// OnBoot is called once, when the listeners are open.
+func (h *handler) OnBoot(g gnet.Engine) gnet.Action {
+	e := h.engine
+	h.gnet = g
+	e.handler.Store(h)
+	if e.state.CompareAndSwap(starting, serving) {
+		close(e.ready)
+	}
+	return gnet.None
+}
+
+// shard is the state of the loop a connection lives on, made when its first connection comes.
+func (h *handler) shard(loop gnet.EventLoop) *shard {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := h.shards[loop]
+	if s == nil {
+		s = newShard(h.engine, len(h.shards)%len(h.engine.loops), loop)
+		h.shards[loop] = s
+	}
+	return s
+}
+
+// OnOpen admits a connection, or refuses it when a limit is reached.
+func (h *handler) OnOpen(g gnet.Conn) ([]byte, gnet.Action) {
+	e := h.engine
+	s := h.shard(g.EventLoop())
+	e.accepts.Inc(s.index)
+	e.budget.pending.Add(1)
+	why := e.budget.admit()
+	if e.state.Load() == draining {
+		why = refusedDraining
+	}
+	if why != "" {
+		e.refuse(s, why)
+		return nil, gnet.Close
+	}
+	c := h.newConn(g, s)
+	g.SetContext(c)
+	s.admit(c)
+	c.watch()
+	return nil, gnet.None
+}
+
+func (e *Engine) refuse(s *shard, why refusal) {
+	e.refused[why].Inc(s.index)
+	if why != refusedDraining {
+		e.limited.line(string(why), slog.LevelWarn, "a limit is reached and connections are refused", slog.String("limit", string(why)),
+			slog.Int64("connections", e.budget.pending.Load()+e.budget.relays()), slog.Int64("connections_limit", e.budget.connections),
+			slog.Int64("fds", e.budget.used()), slog.Int64("fds_limit", e.budget.descriptors))
+	}
+}
+
+// OnTraffic judges what a connection has sent. gnet's inbound buffer is always emptied into ours, which is bounded.
+func (h *handler) OnTraffic(g gnet.Conn) (action gnet.Action) {
+	c, ok := g.Context().(*conn)
+	if !ok || c.stage == gone {
+		return gnet.Close
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			h.engine.panicked(c, r)
+			action = gnet.Close
+		}
+	}()
+	b, _ := g.Next(-1)
+	c.shard.keep(c, b)
+	return c.advance()
+}
+
+// OnClose judges a connection that ends before its hand-off.
+func (h *handler) OnClose(g gnet.Conn, err error) gnet.Action {
+	e := h.engine
+	e.budget.pending.Add(-1)
+	c, ok := g.Context().(*conn)
+	if !ok || c.stage == gone {
+		return gnet.None
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			e.panicked(c, r)
+		}
+	}()
+	switch {
+	case err == nil: // the engine stops
+		c.quit(stopped)
+	default:
+		c.ended(!errors.Is(err, io.EOF))
+	}
+	return gnet.None
+}
+
+// panicked drops one connection for a broken invariant of ours.
+func (e *Engine) panicked(c *conn, r any) {
+	e.panics.Inc(c.shard.index)
+	e.log.Error("a connection was dropped for an internal fault: please report this", slog.Any("fault", r))
+	if c.stage != gone {
+		c.stage = gone
+		c.shard.remove(c)
+	}
+}
+
+// ticker asks every loop with unfinished handshakes to look at its deadlines, until ctx ends. (gnet has no timers of its own.)
+func (e *Engine) ticker(ctx context.Context) {
+	t := time.NewTicker(sweepEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-t.C:
+			e.replay.Sweep(now)
+			if h := e.handler.Load(); h != nil {
+				h.sweep(ctx)
+			}
+		}
+	}
+}
+
+func (h *handler) sweep(ctx context.Context) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for loop, s := range h.shards {
+		if s.pending.Load() > 0 {
+			_ = loop.Execute(ctx, s)
+		}
+	}
+}
+
+// held are sockets that keep the ports the kernel chose until gnet has bound them.
+type held []int
+
+func (h held) release() {
+	for _, fd := range h {
+		_ = unix.Close(fd)
+	}
+}
+
+// reservePorts chooses a port for every address that asks for 0: each of gnet's loops binds for itself and must get the same.
+// The sockets are bound, not listening, so they take no connection.
+func reservePorts(asked []netip.AddrPort) ([]netip.AddrPort, held, error) {
+	var addrs []netip.AddrPort
+	var kept held
+	for _, a := range asked {
+		if a.Addr() == netip.IPv6Unspecified() && !hasIPv6() {
+			a = netip.AddrPortFrom(netip.IPv4Unspecified(), a.Port())
+		}
+		if a.Port() == 0 {
+			fd, port, err := reservePort(a.Addr())
+			if err != nil {
+				kept.release()
+				return nil, nil, fmt.Errorf("listen on %s: %w", a, err)
+			}
+			kept = append(kept, fd)
+			a = netip.AddrPortFrom(a.Addr(), port)
+		}
+		addrs = append(addrs, a)
+	}
+	return addrs, kept, nil
+}
+
+// hasIPv6 says whether the kernel has IPv6 at all; without it a dual-stack listener is an IPv4 one.
+func hasIPv6() bool {
+	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err == nil {
+		_ = unix.Close(fd)
+	}
+	return err == nil
+}
+
+func reservePort(ip netip.Addr) (fd int, port uint16, err error) {
+	family, sa := unix.AF_INET6, unix.Sockaddr(&unix.SockaddrInet6{Addr: ip.As16()})
+	if ip.Is4() {
+		family, sa = unix.AF_INET, &unix.SockaddrInet4{Addr: ip.As4()}
+	}
+	fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, 0, os.NewSyscallError("socket", err)
+	}
+	if err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err == nil {
+		if err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err == nil {
+			err = unix.Bind(fd, sa)
+		}
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return -1, 0, os.NewSyscallError("bind", err)
+	}
+	bound, err := unix.Getsockname(fd)
+	if err != nil {
+		_ = unix.Close(fd)
+		return -1, 0, os.NewSyscallError("getsockname", err)
+	}
+	switch b := bound.(type) {
+	case *unix.SockaddrInet4:
+		port = uint16(b.Port)
+	case *unix.SockaddrInet6:
+		port = uint16(b.Port)
+	}
+	return fd, port, nil
+}
+
+// gnetLog passes what gnet has to say on: its errors as ours, the rest as debug.
+type gnetLog struct{ e *Engine }
+
+var _ logging.Logger = gnetLog{}
+
+// Debugf implements logging.Logger.
+func (l gnetLog) Debugf(format string, args ...any) { l.write(slog.LevelDebug, format, args) }
+
+// Infof implements logging.Logger.
+func (l gnetLog) Infof(format string, args ...any) { l.write(slog.LevelDebug, format, args) }
+
+// Warnf implements logging.Logger.
+func (l gnetLog) Warnf(format string, args ...any) { l.write(slog.LevelDebug, format, args) }
+
+// Errorf implements logging.Logger.
+func (l gnetLog) Errorf(format string, args ...any) { l.write(slog.LevelWarn, format, args) }
+
+// Fatalf implements logging.Logger.
+func (l gnetLog) Fatalf(format string, args ...any) { l.write(slog.LevelError, format, args) }
+
+func (l gnetLog) write(level slog.Level, format string, args []any) {
+	l.e.limited.line("gnet:"+format, level, "gnet: "+fmt.Sprintf(format, args...))
+}

@@ -1,0 +1,83 @@
+package engine
+
+import (
+	"fmt"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// baseDescriptors are those the process holds whatever it carries: standard streams, epolls, listeners, admin, resolver,
+	// state files.
+	baseDescriptors = 64
+	// reserve is kept free above that: gnet stops its whole engine when accept finds no descriptor, so admission must stop
+	// well before.
+	reserve = 64
+	// perRelay is what a relay may hold for a moment: client, upstream, and the client's first descriptor while gnet closes it.
+	perRelay = 3
+)
+
+// budget is the process's account of descriptors and connections. Any goroutine may use it.
+type budget struct {
+	descriptors int64        // there may be so many
+	connections int64        // clients at once
+	handshakes  int64        // of them unfinished
+	pending     atomic.Int64 // connections in gnet
+	relayed     func() int64 // descriptors in the splice loops
+	relays      func() int64 // relays in the splice loops
+}
+
+// refusal says which limit a new connection would break; none is "".
+type refusal string
+
+const (
+	refusedDescriptors refusal = "fds"
+	refusedConnections refusal = "connections"
+	refusedHandshakes  refusal = "handshakes"
+	refusedDraining    refusal = "draining"
+)
+
+// raiseDescriptors lifts RLIMIT_NOFILE to its hard limit and returns what now holds.
+func raiseDescriptors() (int64, error) {
+	var r unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
+		return 0, fmt.Errorf("getrlimit: %w", err)
+	}
+	if r.Cur < r.Max {
+		r.Cur = r.Max
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
+			return 0, fmt.Errorf("setrlimit: %w", err)
+		}
+	}
+	return int64(min(r.Cur, 1<<30)), nil
+}
+
+// newBudget divides the descriptors there are. A limit of 0 connections means as many as fit.
+func newBudget(descriptors int64, pipes, connections int) *budget {
+	b := &budget{descriptors: descriptors - reserve}
+	fit := max((b.descriptors-baseDescriptors-2*int64(pipes))/2-perRelay, 8)
+	b.connections = int64(connections)
+	if connections <= 0 || b.connections > fit {
+		b.connections = fit
+	}
+	b.handshakes = max(min(b.connections/2, maxHandshakes), 4)
+	return b
+}
+
+// maxHandshakes bounds the connections that have not finished their handshake.
+const maxHandshakes = 8192
+
+// used is an upper bound of the descriptors held.
+func (b *budget) used() int64 { return baseDescriptors + b.pending.Load() + b.relayed() }
+
+// admit says whether one more connection, which pending already counts, can be carried.
+func (b *budget) admit() refusal {
+	switch {
+	case b.used()+perRelay > b.descriptors:
+		return refusedDescriptors
+	case b.pending.Load()+b.relays() > b.connections:
+		return refusedConnections
+	}
+	return ""
+}

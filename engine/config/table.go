@@ -1,0 +1,241 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// Prefix begins the name of every variable.
+const Prefix = "SLUICE_"
+
+// raw is what env reads: one field for each variable, in the order of settings. Every field's type keeps its value
+// unexported, because env would walk into exported fields in search of more variables.
+type raw struct {
+	Secret             secrets          `env:"SECRET"`
+	Listen             binds            `env:"LISTEN" envDefault:":8443"`
+	PublicHost         publicHost       `env:"PUBLIC_HOST"`
+	PublicPort         port             `env:"PUBLIC_PORT"`
+	Front              front            `env:"FRONT"`
+	FrontProxyProtocol headerVersion    `env:"FRONT_PROXY_PROTOCOL" envDefault:"off"`
+	ProxyProtocol      Policy           `env:"PROXY_PROTOCOL" envDefault:"off"`
+	IPPreference       IPPreference     `env:"IP_PREFERENCE" envDefault:"prefer-ipv4"`
+	DC1                dcAddresses      `env:"DC_1"`
+	DC2                dcAddresses      `env:"DC_2"`
+	DC3                dcAddresses      `env:"DC_3"`
+	DC4                dcAddresses      `env:"DC_4"`
+	DC5                dcAddresses      `env:"DC_5"`
+	DC203              dcAddresses      `env:"DC_203"`
+	DCTest1            dcAddresses      `env:"DC_TEST_1"`
+	DCTest2            dcAddresses      `env:"DC_TEST_2"`
+	DCTest3            dcAddresses      `env:"DC_TEST_3"`
+	AlignedDownloads   onOff            `env:"ALIGNED_DOWNLOADS" envDefault:"on"`
+	HybridKeyShare     onOff            `env:"HYBRID_KEY_SHARE" envDefault:"off"`
+	ClockSkew          clockSkew        `env:"CLOCK_SKEW" envDefault:"5m,30s"`
+	MaxConnections     count            `env:"MAX_CONNECTIONS" envDefault:"0"`
+	HandshakeTimeout   handshakeTimeout `env:"HANDSHAKE_TIMEOUT" envDefault:"10s"`
+	IdleTimeout        idleTimeout      `env:"IDLE_TIMEOUT" envDefault:"5m30s"`
+	DrainTimeout       drainTimeout     `env:"DRAIN_TIMEOUT" envDefault:"30s"`
+	AdminListen        adminAddress     `env:"ADMIN_LISTEN" envDefault:"127.0.0.1:9180"`
+	StateDir           directory        `env:"STATE_DIR"`
+	LogLevel           logLevel         `env:"LOG_LEVEL" envDefault:"info"`
+	LogFormat          logFormat        `env:"LOG_FORMAT" envDefault:"text"`
+}
+
+// setting describes one variable to people. What it defaults to stands in raw's tags; otherwise says it in words
+// where the default depends on something else.
+type setting struct {
+	name      string // without Prefix
+	section   string
+	takes     string
+	otherwise string
+	example   string // for the sample file, where the default would show nothing
+	text      string // paragraphs parted by an empty line; Markdown code spans only
+	show      func(*Config) string
+}
+
+const (
+	sectionFirst   = "The first settings"
+	sectionEdge    = "Behind a load balancer or a CDN"
+	sectionDC      = "Towards Telegram"
+	sectionClient  = "Towards clients"
+	sectionProcess = "The process"
+)
+
+// placeholder stands for a secret in the sample file. It is refused: a valid one would end up in use.
+const placeholder = "what-sluice-secret-HOST-prints"
+
+const dcTakes = "address:port, commas between several; without a port, 443"
+
+var settings = []setting{
+	{
+		name: "SECRET", section: sectionFirst, takes: "one or several secrets, commas or blanks between them",
+		otherwise: "none: the proxy makes one for `localhost`, keeps it in `SLUICE_STATE_DIR`, and serves for trying out only",
+		example:   placeholder,
+		text: "What clients need in order to be let through: `ee`, 16 key bytes and the name of the web site to look like, in hex or base64. " +
+			"`sluice secret example.org` makes one. Whoever knows it can use the proxy.\n\n" +
+			"Better given as a file (`SLUICE_SECRET_FILE`): the environment of a process is easier to read than a file.",
+		show: func(c *Config) string { return showSecrets(c.Secrets) },
+	},
+	{
+		name: "LISTEN", section: sectionFirst, takes: "address:port, commas between several; `:8443` is every interface, IPv4 and IPv6",
+		text: "Where clients connect. Port 443 is what a web site uses, and needs root or CAP_NET_BIND_SERVICE.",
+		show: func(c *Config) string { return showAddresses(c.Listen) },
+	},
+	{
+		name: "PUBLIC_HOST", section: sectionFirst, takes: "a name or an address", otherwise: "none: `sluice link` then needs `--host`",
+		example: "proxy.example.org",
+		text: "The name or address that clients are given in links. Behind a load balancer it is the balancer's. It is used " +
+			"for links only, and never connected to.",
+		show: func(c *Config) string { return orNone(c.PublicHost) },
+	},
+	{
+		name: "PUBLIC_PORT", section: sectionFirst, takes: "1 to 65535", otherwise: "the port of the first `SLUICE_LISTEN` address",
+		example: "443",
+		text:    "The port that clients are given in links, where a load balancer takes them on another port than this process.",
+		show:    func(c *Config) string { return strconv.Itoa(int(c.PublicPort)) },
+	},
+	{
+		name: "FRONT", section: sectionFirst, takes: "host:port, address:port, unix:/path",
+		otherwise: "the host of the first secret, port 443; in a trial a built-in page", example: "127.0.0.1:8444",
+		text: "The web site that everybody without a secret gets, byte for byte: browsers, scanners, censors. It must serve the name in the secret over TLS.\n\n" +
+			"When that name's DNS record points at this machine, as it should, the default would lead back to the proxy: run the web server on another port or on a unix socket, and give that here.",
+		show: func(c *Config) string { return c.Front.String() },
+	},
+	{
+		name: "FRONT_PROXY_PROTOCOL", section: sectionFirst, takes: "off, v1 or v2",
+		text: "Tell the front the client's address in a PROXY header. The front must be set to expect it.",
+		show: func(c *Config) string { return headerVersions[c.FrontProxyProtocol] },
+	},
+
+	{
+		name: "PROXY_PROTOCOL", section: sectionEdge, takes: "off, required or optional",
+		text: "Whether connections begin with a PROXY header, version 1 or 2, that names the client. `required` is for a load balancer that sends one on each connection: Cloudflare Spectrum, " +
+			"an AWS NLB or a GCP proxy NLB with it switched on, HAProxy, nginx. `off` is for no load balancer, and for those that keep the client's address.\n\n" +
+			"The header is believed. Close the port to everybody but the load balancer, or anybody can claim any address; `optional` is meant for the hour in which a balancer is being switched over.",
+		show: func(c *Config) string { return c.ProxyProtocol.String() },
+	},
+
+	{
+		name: "IP_PREFERENCE", section: sectionDC, takes: "prefer-ipv4, prefer-ipv6, only-ipv4 or only-ipv6",
+		text: "Which addresses of the data centres are tried first, or at all.",
+		show: func(c *Config) string { return c.IPPreference.String() },
+	},
+	dcSetting("DC_1", 1), dcSetting("DC_2", 2), dcSetting("DC_3", 3), dcSetting("DC_4", 4), dcSetting("DC_5", 5), dcSetting("DC_203", 203),
+	dcSetting("DC_TEST_1", testDC+1), dcSetting("DC_TEST_2", testDC+2), dcSetting("DC_TEST_3", testDC+3),
+	{
+		name: "ALIGNED_DOWNLOADS", section: sectionDC, takes: "on or off",
+		text: "Let the data centre encrypt with the client's own keys, so that downloads pass through the kernel without being deciphered and enciphered again. " +
+			"The price: somebody who records both this machine's connections to clients and those to Telegram can tell which belong together. `off` re-encrypts and hides that, at a higher CPU cost for each byte.",
+		show: func(c *Config) string { return showSwitch(c.AlignedDownloads) },
+	},
+
+	{
+		name: "HYBRID_KEY_SHARE", section: sectionClient, takes: "on or off",
+		text: "Answer with the post-quantum key share X25519MLKEM768 when the client offers it and the front uses it. That looks more like a modern front, but a Telegram version for Android is reported to hang on it.",
+		show: func(c *Config) string { return showSwitch(c.HybridKeyShare) },
+	},
+	{
+		name: "CLOCK_SKEW", section: sectionClient, takes: "one duration for both directions, or two: behind,ahead",
+		text: "How far a client's clock may be behind this machine's, and how far ahead. A client outside is sent to the front. Slow phone clocks are common and fast ones are not, hence the two values; " +
+			"every hello inside the window is remembered, so none works twice, and a wider window costs memory.",
+		show: func(c *Config) string { return formatDuration(c.ClockBehind) + "," + formatDuration(c.ClockAhead) },
+	},
+	{
+		name: "MAX_CONNECTIONS", section: sectionClient, takes: "0 to 10000000",
+		text: "How many clients are served at a time; 0 is as many as the descriptor limit allows (each takes two).",
+		show: func(c *Config) string { return strconv.Itoa(c.MaxConnections) },
+	},
+	{
+		name: "HANDSHAKE_TIMEOUT", section: sectionClient, takes: "1s to 2m",
+		text: "How long a client may take to prove itself.",
+		show: func(c *Config) string { return formatDuration(c.HandshakeTimeout) },
+	},
+	{
+		name: "IDLE_TIMEOUT", section: sectionClient, takes: "10s to 24h",
+		text: "A session in which neither side says anything for so long is closed. Clients ping every minute or so.",
+		show: func(c *Config) string { return formatDuration(c.IdleTimeout) },
+	},
+
+	{
+		name: "DRAIN_TIMEOUT", section: sectionProcess, takes: "0 to 24h",
+		text: "On SIGTERM or SIGINT no new connections are taken, and sessions may go on for so long. A second signal ends the process at once.",
+		show: func(c *Config) string { return formatDuration(c.DrainTimeout) },
+	},
+	{
+		name: "ADMIN_LISTEN", section: sectionProcess, takes: "address:port, unix:/path or off",
+		text: "Where `/metrics`, `/healthz` and `/readyz` are served. There is no password: keep it on this machine or on a private network.",
+		show: func(c *Config) string { return c.AdminListen },
+	},
+	{
+		name: "STATE_DIR", section: sectionProcess, takes: "a directory",
+		otherwise: "`$STATE_DIRECTORY` (set by systemd), else `$XDG_STATE_HOME/sluice`, else `$HOME/.local/state/sluice`",
+		example:   "/var/lib/sluice",
+		text:      "What should outlive a restart: the secret of a trial.",
+		show:      func(c *Config) string { return orNone(c.StateDir) },
+	},
+	{
+		name: "LOG_LEVEL", section: sectionProcess, takes: "debug, info, warn or error",
+		text: "The least severe messages that are written, to standard error.",
+		show: func(c *Config) string { return strings.ToLower(c.LogLevel.String()) },
+	},
+	{
+		name: "LOG_FORMAT", section: sectionProcess, takes: "text or json",
+		text: "How log lines look. Under systemd's journal they carry no time of their own.",
+		show: func(c *Config) string { return c.LogFormat },
+	},
+}
+
+// testDC is added to the number of a data centre on the test servers (protocol.md 3.1).
+const testDC = 10000
+
+func dcSetting(name string, dc int) setting {
+	what := fmt.Sprintf("data centre %d", dc)
+	if dc > testDC {
+		what = fmt.Sprintf("test data centre %d", dc-testDC)
+	}
+	return setting{
+		name: name, section: sectionDC, takes: dcTakes, otherwise: "built in", example: "192.0.2.1:443,[2001:db8::1]:443",
+		text: fmt.Sprintf("Addresses of %s in place of the built-in ones.", what),
+		show: func(c *Config) string {
+			if own := c.DC[dc]; own != nil {
+				return showAddresses(own)
+			}
+			return "built in"
+		},
+	}
+}
+
+func showSecrets(list []Secret) string {
+	if len(list) == 0 {
+		return "none (trial)"
+	}
+	names := make([]string, len(list))
+	for i, s := range list {
+		names[i] = s.String()
+	}
+	return strings.Join(names, ",")
+}
+
+func showAddresses(list []netip.AddrPort) string {
+	texts := make([]string, len(list))
+	for i, a := range list {
+		texts[i] = a.String()
+	}
+	return strings.Join(texts, ",")
+}
+
+func showSwitch(on bool) string {
+	if on {
+		return "on"
+	}
+	return "off"
+}
+
+func orNone(text string) string {
+	if text == "" {
+		return "none"
+	}
+	return text
+}

@@ -1,0 +1,175 @@
+package engine
+
+import (
+	"io"
+	"math/bits"
+	"net/netip"
+	"runtime"
+	"strconv"
+
+	"sluice/engine/metric"
+	"sluice/splice"
+)
+
+// counters are the engine's own series, each made once. Their first argument is the loop that counts.
+type counters struct {
+	metrics *metric.Set
+	loopCnt int
+
+	accepts          *metric.Counter
+	handshakes       [causes]*metric.Counter
+	handshakeSeconds *metric.Histogram
+	skew             *metric.Histogram
+	headers          [headerResults]*metric.Counter
+	refused          map[refusal]*metric.Counter
+	dcDials          map[int]*[dials]*metric.Counter
+	dcDialSeconds    *metric.Histogram
+	frontDials       [dials]*metric.Counter
+	relaysClosed     []*metric.Counter
+	frontsClosed     []*metric.Counter
+
+	frontRefused         *metric.Counter
+	frontResolveFailures *metric.Counter
+	logDropped           *metric.Counter
+	panics               *metric.Counter
+}
+
+// otherDC is the label of data centres that are only there by an override.
+const otherDC = "other"
+
+var labelledDCs = []int{1, 2, 3, 4, 5, 203, 10001, 10002, 10003}
+
+func newCounters(loops int) counters {
+	m := metric.NewSet(1 << bits.Len(uint(loops))) // one more shard than loops, for all else
+	c := counters{
+		metrics: m, loopCnt: loops,
+		accepts:          m.Counter("sluice_accepted_total"),
+		handshakeSeconds: m.Histogram("sluice_handshake_seconds"),
+		skew:             m.Histogram("sluice_clock_skew_seconds"),
+		dcDialSeconds:    m.Histogram("sluice_dc_dial_seconds"),
+		frontRefused:     m.Counter("sluice_front_refused_total"),
+		logDropped:       m.Counter("sluice_log_dropped_total"),
+		panics:           m.Counter("sluice_loop_panics_total"),
+
+		frontResolveFailures: m.Counter("sluice_front_resolve_failures_total"),
+		refused:              map[refusal]*metric.Counter{},
+		dcDials:              map[int]*[dials]*metric.Counter{},
+	}
+	for i := range c.handshakes {
+		c.handshakes[i] = m.Counter("sluice_handshakes_total", "result", cause(i).String())
+	}
+	for i := range c.headers {
+		c.headers[i] = m.Counter("sluice_proxy_headers_total", "result", headerResult(i).String())
+	}
+	for _, why := range []refusal{refusedDescriptors, refusedConnections, refusedHandshakes, refusedDraining} {
+		c.refused[why] = m.Counter("sluice_refused_total", "cause", string(why))
+	}
+	for i := range c.frontDials {
+		c.frontDials[i] = m.Counter("sluice_front_dials_total", "result", dialNames[i])
+	}
+	for _, n := range append([]int{0}, labelledDCs...) {
+		label, row := strconv.Itoa(n), new([dials]*metric.Counter)
+		if n == 0 {
+			label = otherDC
+		}
+		for i := range row {
+			row[i] = m.Counter("sluice_dc_dials_total", "dc", label, "result", dialNames[i])
+		}
+		c.dcDials[n] = row
+	}
+	for _, cause := range splice.Causes() {
+		c.relaysClosed = append(c.relaysClosed, m.Counter("sluice_relays_closed_total", "cause", cause.String()))
+		c.frontsClosed = append(c.frontsClosed, m.Counter("sluice_fronts_closed_total", "cause", cause.String()))
+	}
+	return c
+}
+
+// offLoop is the shard for goroutines that are no loop.
+func (c *counters) offLoop() int { return c.loopCnt }
+
+func (c *counters) dcDial(n int, result dial) *metric.Counter {
+	row := c.dcDials[n]
+	if row == nil {
+		row = c.dcDials[0]
+	}
+	return row[result]
+}
+
+// sum adds up one figure of all relay loops.
+func (e *Engine) sum(f func(*splice.Stats) int64) func() int64 {
+	return func() (n int64) {
+		for _, l := range e.loops {
+			n += f(l.Stats())
+		}
+		return n
+	}
+}
+
+// registerGauges adds the series that are read when they are asked for.
+func (e *Engine) registerGauges() {
+	m := e.metrics
+	gauge := func(name string, f func() int64, labels ...string) {
+		m.Gauge(name, func() float64 { return float64(f()) }, labels...)
+	}
+	total := func(name string, f func(*splice.Stats) uint64, labels ...string) {
+		all := e.sum(func(s *splice.Stats) int64 { return int64(f(s)) })
+		m.CounterFunc(name, func() uint64 { return uint64(all()) }, labels...)
+	}
+	m.Gauge("sluice_build_info", func() float64 { return 1 }, "version", e.version, "goversion", runtime.Version())
+	gauge("sluice_connections", e.budget.pending.Load, "state", "handshake")
+	gauge("sluice_connections", e.sum(func(s *splice.Stats) int64 { return s.Relays[splice.ToDC].Load() }), "state", "relay")
+	gauge("sluice_connections", e.sum(func(s *splice.Stats) int64 {
+		return s.Relays[splice.ToFront].Load() - s.Shadows.Load()
+	}), "state", "front")
+	for half, direction := range []string{"up", "down"} {
+		for p := range splice.Paths {
+			for kind, name := range []string{splice.ToDC: "sluice_relay_bytes_total", splice.ToFront: "sluice_front_bytes_total"} {
+				total(name, func(s *splice.Stats) uint64 { return s.Bytes[kind][half][p].Load() }, "direction", direction, "path", p.String())
+			}
+		}
+	}
+	gauge("sluice_pipes", e.sum(func(s *splice.Stats) int64 { return s.PipesIdle.Load() }), "state", "idle")
+	gauge("sluice_pipes", e.sum(func(s *splice.Stats) int64 { return s.PipesBusy.Load() }), "state", "busy")
+	gauge("sluice_pipe_capacity_bytes", func() int64 { return e.loops[0].Stats().PipeSize.Load() })
+	total("sluice_pipe_exhausted_total", func(s *splice.Stats) uint64 { return s.NoPipe.Load() })
+	total("sluice_pipe_reclaimed_total", func(s *splice.Stats) uint64 { return s.Reclaimed.Load() })
+	m.Gauge("sluice_splice_supported", func() float64 { return metric.Bool(e.loops[0].Stats().Splices.Load()) })
+	gauge("sluice_fds_used", e.budget.used)
+	gauge("sluice_fds_limit", func() int64 { return e.budget.descriptors })
+	m.CounterFunc("sluice_engine_restarts_total", e.restarts.Load)
+	m.Gauge("sluice_draining", func() float64 { return metric.Bool(e.state.Load() == draining) })
+	gauge("sluice_replay_entries", func() int64 { return int64(e.replay.Stats().Entries) })
+	gauge("sluice_replay_capacity", func() int64 { return int64(e.replay.Stats().Capacity) })
+	m.CounterFunc("sluice_replay_full_total", func() uint64 { return e.replay.Stats().Full })
+	m.CounterFunc("sluice_replay_rotations_total", func() uint64 { return e.replay.Stats().Rotations })
+	e.registerFront(gauge)
+	m.GaugeEach("sluice_dc_address_healthy", func(emit func(value float64, labels ...string)) {
+		e.live.Load().dcs.Each(func(n int, addr netip.AddrPort, healthy bool) {
+			emit(metric.Bool(healthy), "dc", strconv.Itoa(n), "address", addr.String())
+		})
+	})
+}
+
+func (e *Engine) registerFront(gauge func(name string, f func() int64, labels ...string)) {
+	gauge("sluice_front_capacity", func() int64 { return int64(e.live.Load().front.Cap()) })
+	gauge("sluice_front_addresses", func() int64 {
+		addrs, path, ok := e.live.Load().front.Target()
+		if ok && path != "" {
+			return 1
+		}
+		return int64(len(addrs))
+	})
+	e.metrics.Gauge("sluice_front_resolved_age_seconds", func() float64 { return e.live.Load().front.Age().Seconds() })
+	gauge("sluice_flight_record_bytes", func() int64 { return int64(e.shape.Load().Record) })
+	e.metrics.GaugeEach("sluice_flight_match", func(emit func(value float64, labels ...string)) {
+		if f := e.flight.Load(); f != nil {
+			emit(1, "match", f.match.String())
+		}
+	})
+}
+
+// writeMetrics writes the exposition: our own families, then the process's.
+func (e *Engine) writeMetrics(w io.Writer) {
+	e.metrics.WritePrometheus(w)
+	metric.WriteProcess(w)
+}

@@ -1,0 +1,323 @@
+// Package engine is the proxy: it accepts connections on gnet's loops, takes them through their handshake, and hands each to
+// the relay loop of the same core, on its way to a DC or to the front. It wires the rooms below it and is the only place that
+// classifies, counts and logs what happens.
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sluice/engine/access"
+	"sluice/engine/admin"
+	"sluice/engine/config"
+	"sluice/engine/dc"
+	"sluice/engine/front"
+	"sluice/engine/replay"
+	"sluice/faketls"
+	"sluice/splice"
+)
+
+const (
+	pipesPerLoop   = 32
+	allPipes       = 224 // of 256 KiB: what an unprivileged user may have, less some
+	replayCapacity = 1 << 21
+	hintEvery      = 30 * time.Second
+	optional       = config.Optional
+)
+
+// Engine is the running proxy. New, Run once, then Reload as often as wanted.
+type Engine struct {
+	log     *slog.Logger
+	limited *limited
+	version string
+	epoch   time.Time
+
+	behind, ahead time.Duration // the clock window that the replay table covers
+
+	live   atomic.Pointer[live]
+	shape  atomic.Pointer[faketls.Shape]
+	replay *replay.Table
+	budget *budget
+	loops  []*splice.Loop
+	site   *front.Site
+
+	counters
+	flight atomic.Pointer[flightInfo]
+
+	listening []netip.AddrPort
+	ready     chan struct{}
+	state     atomic.Int32
+	restarts  atomic.Uint64
+	handler   atomic.Pointer[handler] // of the gnet engine that runs
+	reloading sync.Mutex
+	run       context.Context // ends with Run; fronts' resolvers hang on it
+}
+
+// The states of an engine.
+const (
+	starting int32 = iota
+	serving
+	draining
+)
+
+// live is the configuration in force with what is made of it: immutable, swapped by Reload.
+type live struct {
+	cfg   *config.Config
+	users *access.Table
+	dcs   *dc.Book
+	front *front.Front
+	stop  context.CancelFunc // of the front's resolver
+}
+
+// New makes an engine of a configuration. It opens no socket but, in a trial, the built-in site's on loopback.
+func New(cfg *config.Config, log *slog.Logger, version string) (*Engine, error) {
+	e := &Engine{log: log, version: version, epoch: time.Now(), ready: make(chan struct{})}
+	loops := runtime.GOMAXPROCS(0)
+	e.counters = newCounters(loops)
+	e.limited = newLimited(log, hintEvery, func() { e.logDropped.Inc(e.offLoop()) })
+	limit, err := raiseDescriptors()
+	if err != nil {
+		return nil, fmt.Errorf("descriptor limit: %w", err)
+	}
+	pipes := max(min(pipesPerLoop, allPipes/loops), 1)
+	e.budget = newBudget(limit, pipes*loops, cfg.MaxConnections)
+	e.budget.relayed = e.sum((*splice.Stats).Descriptors)
+	e.budget.relays = e.sum(func(s *splice.Stats) int64 {
+		return s.Relays[splice.ToDC].Load() + s.Relays[splice.ToFront].Load() - s.Shadows.Load()
+	})
+	e.behind, e.ahead = cfg.ClockBehind, cfg.ClockAhead
+	e.replay = replay.New(cfg.ClockBehind+cfg.ClockAhead, replayCapacity)
+	shape := unlearned()
+	e.shape.Store(&shape)
+	l, err := e.makeLive(cfg)
+	if err != nil {
+		return nil, err
+	}
+	e.live.Store(l)
+	for range loops {
+		loop, err := splice.New(splice.Config{Idle: cfg.IdleTimeout, Pipes: pipes})
+		if err != nil {
+			e.discard()
+			return nil, err
+		}
+		e.loops = append(e.loops, loop)
+	}
+	e.registerGauges()
+	return e, nil
+}
+
+// discard gives back what a New or a Run that failed has made.
+func (e *Engine) discard() {
+	for _, l := range e.loops {
+		l.Close()
+		_ = l.Run()
+	}
+	if e.site != nil {
+		_ = e.site.Close()
+	}
+}
+
+func (e *Engine) makeLive(cfg *config.Config) (*live, error) {
+	users := make([]access.User, len(cfg.Secrets))
+	for i, s := range cfg.Secrets {
+		users[i] = access.User{Key: s.Key, Host: s.Host}
+	}
+	f, err := e.makeFront(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &live{
+		cfg: cfg, users: access.NewTable(users), front: f,
+		dcs: dc.NewBook(cfg.DC, dc.Preference(cfg.IPPreference)),
+	}, nil
+}
+
+// Ready is closed when every listener is open.
+func (e *Engine) Ready() <-chan struct{} { return e.ready }
+
+// Listening are the addresses clients are accepted on, with the port the kernel chose where 0 was asked for. Valid after Ready.
+func (e *Engine) Listening() []netip.AddrPort { return e.listening }
+
+// clock is the engine's monotonic clock, in nanoseconds.
+func (e *Engine) clock() int64 { return int64(time.Since(e.epoch)) }
+
+// Run listens and carries connections until ctx ends; then it drains: no new clients, those in their handshake finish, relays
+// go on for the configured time. It returns nil after a drain, whether or not relays had to be cut.
+func (e *Engine) Run(ctx context.Context) error {
+	addrs, held, err := reservePorts(e.live.Load().cfg.Listen)
+	if err != nil {
+		e.discard()
+		return err
+	}
+	defer held.release()
+	e.listening = addrs
+	run, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	e.run = run
+
+	var relays sync.WaitGroup
+	for _, l := range e.loops {
+		relays.Go(func() {
+			if err := l.Run(); err != nil {
+				e.log.Error("a relay loop ended", slog.String("error", err.Error()))
+			}
+		})
+	}
+	defer func() {
+		for _, l := range e.loops {
+			l.Close()
+		}
+		relays.Wait()
+		if e.site != nil {
+			_ = e.site.Close()
+		}
+	}()
+
+	adm, err := e.startAdmin()
+	if err != nil {
+		return err
+	}
+	if adm != nil {
+		defer func() {
+			grace, done := context.WithTimeout(context.Background(), time.Second)
+			defer done()
+			_ = adm.Shutdown(grace)
+		}()
+	}
+	accepting := make(chan error, 1)
+	go func() { accepting <- e.accept(ctx) }()
+	select {
+	case <-e.ready:
+	case err := <-accepting:
+		return err
+	}
+	e.startFront(e.live.Load())
+	go e.learn(run)
+	go e.ticker(run)
+	select {
+	case <-ctx.Done():
+	case err := <-accepting:
+		return err
+	}
+	e.drain(accepting)
+	return nil
+}
+
+// startAdmin serves metrics and health, if that is wanted.
+func (e *Engine) startAdmin() (*admin.Server, error) {
+	addr := e.live.Load().cfg.AdminListen
+	if addr == config.AdminOff {
+		return nil, nil
+	}
+	a, err := admin.New(addr, admin.Handlers{Metrics: e.writeMetrics, Healthy: e.healthy, Ready: e.isReady})
+	if err != nil {
+		return nil, fmt.Errorf("SLUICE_ADMIN_LISTEN: %w", err)
+	}
+	go func() {
+		if err := a.Serve(); err != nil {
+			e.log.Error("the admin address is no longer served", slog.String("error", err.Error()))
+		}
+	}()
+	return a, nil
+}
+
+var (
+	errNotListening = errors.New("not accepting connections")
+	errDraining     = errors.New("draining")
+	errNoFront      = errors.New("the front has no address")
+)
+
+func (e *Engine) healthy() error {
+	if e.state.Load() == starting || (e.state.Load() == serving && e.handler.Load() == nil) {
+		return errNotListening
+	}
+	return nil
+}
+
+func (e *Engine) isReady() error {
+	if e.state.Load() == draining {
+		return errDraining
+	}
+	if err := e.healthy(); err != nil {
+		return err
+	}
+	if _, _, ok := e.live.Load().front.Target(); !ok {
+		return errNoFront
+	}
+	return nil
+}
+
+// drain waits for what is under way, within the configured time: handshakes first, while new clients are refused; then the
+// listeners close and relays go on.
+func (e *Engine) drain(accepting <-chan error) {
+	e.state.Store(draining)
+	limit := e.live.Load().cfg.DrainTimeout
+	e.log.Info("draining", slog.Int64("handshakes", e.budget.pending.Load()), slog.Int64("relays", e.budget.relays()),
+		slog.Duration("limit", limit))
+	deadline := time.Now().Add(limit)
+	handshakes := time.Now().Add(min(limit, drainHandshakes))
+	e.waitUntil(handshakes, func() bool { return e.budget.pending.Load() == 0 })
+	e.stopGnet()
+	<-accepting
+	e.waitUntil(deadline, func() bool { return e.budget.relays() == 0 })
+	e.log.Info("drained", slog.Int64("relays_cut", e.budget.relays()))
+}
+
+const (
+	drainHandshakes = 2 * time.Second
+	drainLook       = 20 * time.Millisecond
+)
+
+func (e *Engine) waitUntil(deadline time.Time, done func() bool) {
+	for !done() && time.Now().Before(deadline) {
+		time.Sleep(drainLook)
+	}
+}
+
+// Reload puts another configuration in force for connections to come: secrets, front, DCs, the handshake's time, the PROXY
+// policy. On error everything stays as it was. Sessions are never touched. Listeners, the admin address, the limit of
+// connections, relays' idle time and the clock window (which the replay table is made for) stay until the next start; Reload
+// says so in the log when they differ.
+func (e *Engine) Reload(cfg *config.Config) error {
+	e.reloading.Lock()
+	defer e.reloading.Unlock()
+	l, err := e.makeLive(cfg)
+	if err != nil {
+		return err
+	}
+	old := e.live.Load()
+	if e.run != nil {
+		e.startFront(l)
+	}
+	e.live.Store(l)
+	if old.stop != nil {
+		old.stop()
+	}
+	e.noteFixed(old.cfg, cfg)
+	return nil
+}
+
+// noteFixed says which changed settings a reload cannot put in force.
+func (e *Engine) noteFixed(old, now *config.Config) {
+	for _, s := range []struct {
+		name    string
+		changed bool
+	}{
+		{"SLUICE_LISTEN", fmt.Sprint(old.Listen) != fmt.Sprint(now.Listen)},
+		{"SLUICE_ADMIN_LISTEN", old.AdminListen != now.AdminListen},
+		{"SLUICE_MAX_CONNECTIONS", old.MaxConnections != now.MaxConnections},
+		{"SLUICE_IDLE_TIMEOUT", old.IdleTimeout != now.IdleTimeout},
+		{"SLUICE_CLOCK_SKEW", old.ClockBehind != now.ClockBehind || old.ClockAhead != now.ClockAhead},
+	} {
+		if s.changed {
+			e.log.Warn("this setting needs a restart to change", slog.String("variable", s.name))
+		}
+	}
+}
