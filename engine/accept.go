@@ -7,13 +7,10 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
-	"os"
 	"sync"
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
-	"github.com/panjf2000/gnet/v2/pkg/logging"
-	"golang.org/x/sys/unix"
 )
 
 const (
@@ -216,101 +213,4 @@ func (h *handler) sweep(ctx context.Context) {
 			_ = loop.Execute(ctx, s)
 		}
 	}
-}
-
-// held are sockets that keep the ports the kernel chose until gnet has bound them.
-type held []int
-
-func (h held) release() {
-	for _, fd := range h {
-		_ = unix.Close(fd)
-	}
-}
-
-// reservePorts chooses a port for every address that asks for 0: each of gnet's loops binds for itself and must get the same.
-// The sockets are bound, not listening, so they take no connection.
-func reservePorts(asked []netip.AddrPort) ([]netip.AddrPort, held, error) {
-	var addrs []netip.AddrPort
-	var kept held
-	for _, a := range asked {
-		if a.Addr() == netip.IPv6Unspecified() && !hasIPv6() {
-			a = netip.AddrPortFrom(netip.IPv4Unspecified(), a.Port())
-		}
-		if a.Port() == 0 {
-			fd, port, err := reservePort(a.Addr())
-			if err != nil {
-				kept.release()
-				return nil, nil, fmt.Errorf("listen on %s: %w", a, err)
-			}
-			kept = append(kept, fd)
-			a = netip.AddrPortFrom(a.Addr(), port)
-		}
-		addrs = append(addrs, a)
-	}
-	return addrs, kept, nil
-}
-
-// hasIPv6 says whether the kernel has IPv6 at all; without it a dual-stack listener is an IPv4 one.
-func hasIPv6() bool {
-	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err == nil {
-		_ = unix.Close(fd)
-	}
-	return err == nil
-}
-
-func reservePort(ip netip.Addr) (fd int, port uint16, err error) {
-	family, sa := unix.AF_INET6, unix.Sockaddr(&unix.SockaddrInet6{Addr: ip.As16()})
-	if ip.Is4() {
-		family, sa = unix.AF_INET, &unix.SockaddrInet4{Addr: ip.As4()}
-	}
-	fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return -1, 0, os.NewSyscallError("socket", err)
-	}
-	if err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err == nil {
-		if err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err == nil {
-			err = unix.Bind(fd, sa)
-		}
-	}
-	if err != nil {
-		_ = unix.Close(fd)
-		return -1, 0, os.NewSyscallError("bind", err)
-	}
-	bound, err := unix.Getsockname(fd)
-	if err != nil {
-		_ = unix.Close(fd)
-		return -1, 0, os.NewSyscallError("getsockname", err)
-	}
-	switch b := bound.(type) {
-	case *unix.SockaddrInet4:
-		port = uint16(b.Port)
-	case *unix.SockaddrInet6:
-		port = uint16(b.Port)
-	}
-	return fd, port, nil
-}
-
-// gnetLog passes what gnet has to say on: its errors as ours, the rest as debug.
-type gnetLog struct{ e *Engine }
-
-var _ logging.Logger = gnetLog{}
-
-// Debugf implements logging.Logger.
-func (l gnetLog) Debugf(format string, args ...any) { l.write(slog.LevelDebug, format, args) }
-
-// Infof implements logging.Logger.
-func (l gnetLog) Infof(format string, args ...any) { l.write(slog.LevelDebug, format, args) }
-
-// Warnf implements logging.Logger.
-func (l gnetLog) Warnf(format string, args ...any) { l.write(slog.LevelDebug, format, args) }
-
-// Errorf implements logging.Logger.
-func (l gnetLog) Errorf(format string, args ...any) { l.write(slog.LevelWarn, format, args) }
-
-// Fatalf implements logging.Logger.
-func (l gnetLog) Fatalf(format string, args ...any) { l.write(slog.LevelError, format, args) }
-
-func (l gnetLog) write(level slog.Level, format string, args []any) {
-	l.e.limited.line("gnet:"+format, level, "gnet: "+fmt.Sprintf(format, args...))
 }

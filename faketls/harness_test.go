@@ -92,7 +92,9 @@ func u16(values ...uint16) (b []byte) {
 
 func extension(kind uint16, data []byte) []byte { return append(u16(kind), prefixed(2, data)...) }
 
-func share(group uint16, size int) []byte { return append(u16(group), prefixed(2, make([]byte, size))...) }
+func share(group uint16, size int) []byte {
+	return append(u16(group), prefixed(2, make([]byte, size))...)
+}
 
 func nameEntry(kind byte, name string) []byte {
 	return append([]byte{kind}, prefixed(2, []byte(name))...)

@@ -111,7 +111,7 @@ func TestRejects(t *testing.T) {
 		return wire
 	}
 	good := spec{}.wire()
-	padding := extension(21, make([]byte, 16100))
+	padding := extension(21, make([]byte, 16150))
 	cases := []struct {
 		name string
 		wire []byte

@@ -7,7 +7,7 @@ import (
 	"hash"
 )
 
-// Key is the length of a secret's key.
+// keyLen is the length of a secret's key in bytes.
 const keyLen = 16
 
 // MAC computes HMAC-SHA256 (RFC 2104) for one secret after the other without allocating, which crypto/hmac, bound to one key, cannot.

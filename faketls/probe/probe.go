@@ -37,6 +37,7 @@ func Learn(ctx context.Context, conn net.Conn, name string) (Flight, error) {
 		InsecureSkipVerify: true, // we look at the front, we send it nothing
 		MinVersion:         tls.VersionTLS10,
 		NextProtos:         []string{"h2", "http/1.1"},
+		ClientSessionCache: tls.NewLRUClientSessionCache(1), // no session is kept, but the hello speaks of sessions like a browser's
 		// In the order of the clients' hellos, so that the front has the same choice (the hellos in faketls/testdata).
 		CurvePreferences: []tls.CurveID{tls.X25519MLKEM768, tls.X25519, tls.CurveP256, tls.CurveP384},
 	})

@@ -40,23 +40,27 @@ func (f Flight) Shape() (faketls.Shape, Match, string) {
 		return faketls.Shape{}, NotTLS13, fmt.Sprintf(
 			"the front answers with %s, and ours is always TLS 1.3: turn TLS 1.3 on there", tls.VersionName(f.Version))
 	}
-	sum := 0
-	for _, n := range f.Records {
-		sum += n
-	}
+	sum := f.sum()
 	s := faketls.Shape{
 		Cipher: f.Cipher, Hybrid: f.Hybrid, KeyShareFirst: f.KeyShareFirst, ECDSA: f.ECDSA, Record: min(sum, faketls.MaxFlightRecord),
 	}
 	switch {
 	case sum > faketls.MaxFlightRecord:
-		return s, Over, f.sentence("which is %d bytes, and clients take %d: ours is cut (a shorter certificate chain would fit)",
-			sum, faketls.MaxFlightRecord)
+		return s, Over, f.sentence("more than clients take: ours is one of %d bytes (a shorter certificate chain would fit)", s.Record)
 	case len(f.Records) > 1:
-		return s, Sum, f.sentence("and clients take one: ours is one of %d bytes, their sum", sum)
+		return s, Sum, f.sentence("and clients take one: ours has the length of all together")
 	case f.unusual():
 		return s, Sum, f.sentence("and ours is one of the same length, but our ServerHello differs")
 	}
 	return s, Exact, f.sentence("and so do we")
+}
+
+// sum is the length of the encrypted records together.
+func (f Flight) sum() (sum int) {
+	for _, n := range f.Records {
+		sum += n
+	}
+	return sum
 }
 
 // unusual says that the front's ServerHello has a form ours never has.
@@ -70,7 +74,8 @@ func (f Flight) sentence(rest string, args ...any) string {
 	if len(f.Records) == 1 {
 		fmt.Fprintf(&b, "one record of %d bytes", f.Records[0])
 	} else {
-		fmt.Fprintf(&b, "%d records (%s)", len(f.Records), strings.Trim(strings.ReplaceAll(fmt.Sprint(f.Records), " ", "+"), "[]"))
+		lengths := strings.Trim(strings.ReplaceAll(fmt.Sprint(f.Records), " ", "+"), "[]")
+		fmt.Fprintf(&b, "%d records of %s = %d bytes", len(f.Records), lengths, f.sum())
 	}
 	if f.Retry {
 		b.WriteString(" after it has asked for another key share")

@@ -1,0 +1,60 @@
+# Sluice. `make` builds bin/sluice; `make run` tries it out; `make test` and `make check` are what CI calls.
+GO ?= go
+FUZZTIME ?= 10s
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+GOFUMPT := mvdan.cc/gofumpt@v0.12.0
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+export GOTOOLCHAIN := local
+# The version is given to the linker; asking git about a clone that somebody else owns would fail the build.
+export GOFLAGS += -buildvcs=false
+
+build: ## bin/sluice, one static binary
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.release=$(VERSION)' -o bin/sluice ./cmd/sluice
+
+run: build ## build it and try it out: prints a link for Telegram
+	bin/sluice run
+
+test: build ## unit and end-to-end tests; needs Go and make, and a C compiler for the race detector
+	@if [ -n "$$($(GO) env CC)" ] && command -v $$($(GO) env CC) >/dev/null; then \
+		echo '$(GO) test -race ./...'; CGO_ENABLED=1 $(GO) test -race -timeout 15m ./...; \
+	else \
+		echo 'no C compiler: the tests run without the race detector'; $(GO) test -timeout 15m ./...; \
+	fi
+
+check: build fmt-check vet staticcheck fuzz interop ## everything else CI does; interop needs nginx, haproxy, openssl
+
+fmt: ## format the sources
+	$(GO) run $(GOFUMPT) -l -w .
+
+fmt-check:
+	@found=$$($(GO) run $(GOFUMPT) -l .) || exit 1; \
+	if [ -n "$$found" ]; then echo "not formatted, make fmt does it:"; echo "$$found"; exit 1; fi; echo 'gofumpt: all formatted'
+
+vet:
+	$(GO) vet ./...
+	cd bench/interop && $(GO) vet ./...
+
+staticcheck:
+	$(GO) run $(STATICCHECK) ./...
+	cd bench/interop && $(GO) run $(STATICCHECK) ./...
+
+fuzz: ## each fuzz target for FUZZTIME
+	GO='$(GO)' .ci/fuzz $(FUZZTIME)
+
+interop: build ## real clients and real load balancers against bin/sluice
+	cd bench/interop && SLUICE_BIN=$(CURDIR)/bin/sluice $(GO) test -count=1 -timeout 15m ./...
+
+demo: build ## client, proxy, data centre and web site on this machine, in a dozen lines
+	$(GO) run ./bench/demo -sluice bin/sluice
+
+docs: ## rewrite the generated pages
+	$(GO) test ./engine/config -run TestGeneratedFiles -count=1 -update
+
+clean:
+	rm -rf bin
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /: /'
+
+.DEFAULT_GOAL := build
+.PHONY: build run test check fmt fmt-check vet staticcheck fuzz interop demo docs clean help
