@@ -76,7 +76,7 @@ func unite(b, join []byte) (message []byte, n int, err error) {
 		} else {
 			message = append(message, got...)
 		}
-		if whole == 0 {
+		if whole == 0 { // the four bytes of its header may be spread over as many records
 			if whole, r = messageLen(message); r != 0 {
 				return nil, 0, r
 			}
