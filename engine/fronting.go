@@ -93,10 +93,7 @@ func (e *Engine) frontResolved(_ int, err error) {
 }
 
 // flightInfo is what was last learned of the front's handshake.
-type flightInfo struct {
-	match probe.Match
-	text  string
-}
+type flightInfo struct{ match probe.Match }
 
 // unlearned is how the flight looks until the front's is known: the size of a usual certificate chain, one for the process.
 func unlearned() faketls.Shape { return faketls.Shape{Record: 2600 + rand.IntN(1600)} }
@@ -118,7 +115,10 @@ func (e *Engine) learn(ctx context.Context) {
 			if match != probe.NotTLS13 {
 				e.shape.Store(&shape)
 			}
-			e.flight.Store(&flightInfo{match: match, text: text})
+			if shape.Hybrid && !l.cfg.HybridKeyShare {
+				text += "; it prefers X25519MLKEM768, which ours answers only with SLUICE_HYBRID_KEY_SHARE=on"
+			}
+			e.flight.Store(&flightInfo{match: match})
 			if text != last {
 				last = text
 				e.log.Info("learned the front's handshake", slog.String("front", l.cfg.Front.String()), slog.String("match", text))

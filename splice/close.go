@@ -64,7 +64,7 @@ func (l *Loop) end(r *relay, c Cause) {
 	for i := range r.side {
 		switch fd := r.side[i].fd; {
 		case fd < 0:
-		case reset:
+		case reset, c == Idle && sysUnsent(fd) > 0: // what has not been taken in all that time would stay in the kernel
 			closeByReset(fd)
 		default:
 			sysClose(fd)
