@@ -112,23 +112,22 @@ func (s *shard) remove(c *conn) {
 // rest of this call, when no more than the verdict is to come.
 func (s *shard) keep(c *conn, b []byte) {
 	need := len(c.said) + len(b)
-	switch {
-	case need <= cap(c.said):
+	if need <= cap(c.said) {
 		c.said = append(c.said, b...)
 		return
-	case need > largeBuffer:
-		c.said = append(append(make([]byte, 0, need), c.said...), b...)
-		return
 	}
-	buffer := s.buffer(need)
-	buffer = append(append(buffer, c.said...), b...)
+	joined := append(append(s.buffer(need), c.said...), b...)
 	s.release(c)
-	c.said = buffer
+	c.said = joined
 }
 
+// buffer is an empty one of the two sizes, or of its own when neither is enough.
 func (s *shard) buffer(need int) []byte {
 	spare, size := &s.small, smallBuffer
-	if need > smallBuffer {
+	switch {
+	case need > largeBuffer:
+		return make([]byte, 0, need)
+	case need > smallBuffer:
 		spare, size = &s.large, largeBuffer
 	}
 	if n := len(*spare); n > 0 {
