@@ -180,7 +180,7 @@ func (h *handler) OnClose(g gnet.Conn, err error) gnet.Action {
 
 // panicked drops one connection for a broken invariant of ours.
 func (e *Engine) panicked(c *conn, r any) {
-	e.panics.Inc(c.shard.index)
+	e.panics.Add(1)
 	e.log.Error("a connection was dropped for an internal fault: please report this", slog.Any("fault", r))
 	if c.stage != gone {
 		c.stage = gone

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"runtime"
 	"strconv"
+	"sync/atomic"
 
 	"sluice/engine/metric"
 	"sluice/splice"
@@ -13,8 +14,8 @@ import (
 
 // counters are the engine's own series, each made once. Their first argument is the loop that counts.
 type counters struct {
-	metrics *metric.Set
-	loopCnt int
+	metrics   *metric.Set
+	loopCount int
 
 	accepts          *metric.Counter
 	handshakes       [causes]*metric.Counter
@@ -31,7 +32,7 @@ type counters struct {
 	frontRefused         *metric.Counter
 	frontResolveFailures *metric.Counter
 	logDropped           *metric.Counter
-	panics               *metric.Counter
+	panics               atomic.Uint64
 }
 
 // otherDC is the label of data centres that are only there by an override.
@@ -39,22 +40,18 @@ const otherDC = "other"
 
 var labelledDCs = []int{1, 2, 3, 4, 5, 203, 10001, 10002, 10003}
 
-func newCounters(loops int) counters {
+func (c *counters) initCounters(loops int) {
 	m := metric.NewSet(1 << bits.Len(uint(loops))) // one more shard than loops, for all else
-	c := counters{
-		metrics: m, loopCnt: loops,
-		accepts:          m.Counter("sluice_accepted_total"),
-		handshakeSeconds: m.Histogram("sluice_handshake_seconds"),
-		skew:             m.Histogram("sluice_clock_skew_seconds"),
-		dcDialSeconds:    m.Histogram("sluice_dc_dial_seconds"),
-		frontRefused:     m.Counter("sluice_front_refused_total"),
-		logDropped:       m.Counter("sluice_log_dropped_total"),
-		panics:           m.Counter("sluice_loop_panics_total"),
-
-		frontResolveFailures: m.Counter("sluice_front_resolve_failures_total"),
-		refused:              map[refusal]*metric.Counter{},
-		dcDials:              map[int]*[dials]*metric.Counter{},
-	}
+	c.metrics, c.loopCount = m, loops
+	c.accepts = m.Counter("sluice_accepted_total")
+	c.handshakeSeconds = m.Histogram("sluice_handshake_seconds")
+	c.skew = m.Histogram("sluice_clock_skew_seconds")
+	c.dcDialSeconds = m.Histogram("sluice_dc_dial_seconds")
+	c.frontRefused = m.Counter("sluice_front_refused_total")
+	c.logDropped = m.Counter("sluice_log_dropped_total")
+	c.frontResolveFailures = m.Counter("sluice_front_resolve_failures_total")
+	c.refused = map[refusal]*metric.Counter{}
+	c.dcDials = map[int]*[dials]*metric.Counter{}
 	for i := range c.handshakes {
 		c.handshakes[i] = m.Counter("sluice_handshakes_total", "result", cause(i).String())
 	}
@@ -81,11 +78,10 @@ func newCounters(loops int) counters {
 		c.relaysClosed = append(c.relaysClosed, m.Counter("sluice_relays_closed_total", "cause", cause.String()))
 		c.frontsClosed = append(c.frontsClosed, m.Counter("sluice_fronts_closed_total", "cause", cause.String()))
 	}
-	return c
 }
 
 // offLoop is the shard for goroutines that are no loop.
-func (c *counters) offLoop() int { return c.loopCnt }
+func (c *counters) offLoop() int { return c.loopCount }
 
 func (c *counters) dcDial(n int, result dial) *metric.Counter {
 	row := c.dcDials[n]
@@ -131,6 +127,8 @@ func (e *Engine) registerGauges() {
 	gauge("sluice_pipes", e.sum(func(s *splice.Stats) int64 { return s.PipesIdle.Load() }), "state", "idle")
 	gauge("sluice_pipes", e.sum(func(s *splice.Stats) int64 { return s.PipesBusy.Load() }), "state", "busy")
 	gauge("sluice_pipe_capacity_bytes", func() int64 { return e.loops[0].Stats().PipeSize.Load() })
+	panicked := e.sum(func(s *splice.Stats) int64 { return int64(s.Panics.Load()) })
+	m.CounterFunc("sluice_loop_panics_total", func() uint64 { return e.panics.Load() + uint64(panicked()) })
 	total("sluice_pipe_exhausted_total", func(s *splice.Stats) uint64 { return s.NoPipe.Load() })
 	total("sluice_pipe_reclaimed_total", func(s *splice.Stats) uint64 { return s.Reclaimed.Load() })
 	m.Gauge("sluice_splice_supported", func() float64 { return metric.Bool(e.loops[0].Stats().Splices.Load()) })

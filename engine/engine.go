@@ -80,7 +80,7 @@ type live struct {
 func New(cfg *config.Config, log *slog.Logger, version string) (*Engine, error) {
 	e := &Engine{log: log, version: version, epoch: time.Now(), ready: make(chan struct{})}
 	loops := runtime.GOMAXPROCS(0)
-	e.counters = newCounters(loops)
+	e.initCounters(loops)
 	e.limited = newLimited(log, hintEvery, func() { e.logDropped.Inc(e.offLoop()) })
 	limit, err := raiseDescriptors()
 	if err != nil {

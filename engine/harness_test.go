@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	fmt.Fprintf(os.Stderr, "FAIL: %d descriptors open, %d before the tests\n", descriptors(), before)
+	fmt.Fprintf(os.Stderr, "FAIL: %d descriptors open, %d before the tests: %v\n", descriptors(), before, openFiles())
 	os.Exit(1)
 }
 
@@ -243,4 +243,13 @@ func mustEnd(t *testing.T, r io.Reader) {
 	if b, err := io.ReadAll(r); err != nil || len(b) > 0 {
 		t.Fatalf("%q, %v; want the end", b, err)
 	}
+}
+
+func openFiles() (names []string) {
+	list, _ := os.ReadDir("/proc/self/fd")
+	for _, f := range list {
+		to, _ := os.Readlink("/proc/self/fd/" + f.Name())
+		names = append(names, f.Name()+"="+to)
+	}
+	return names
 }

@@ -59,20 +59,22 @@ func bind(a netip.AddrPort, shared bool) (fd int, port uint16, err error) {
 	if err != nil {
 		return -1, 0, os.NewSyscallError("socket", err)
 	}
-	defer func() {
-		if err != nil {
-			_ = unix.Close(fd)
-		}
-	}()
+	if port, err = bindTo(fd, sa, shared); err != nil {
+		_ = unix.Close(fd)
+	}
+	return fd, port, err
+}
+
+func bindTo(fd int, sa unix.Sockaddr, shared bool) (port uint16, err error) {
 	err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
 	if err == nil && shared {
 		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
 	}
 	if err != nil {
-		return -1, 0, os.NewSyscallError("setsockopt", err)
+		return 0, os.NewSyscallError("setsockopt", err)
 	}
 	if err = unix.Bind(fd, sa); err != nil {
-		return -1, 0, os.NewSyscallError("bind", err)
+		return 0, os.NewSyscallError("bind", err)
 	}
 	bound, err := unix.Getsockname(fd)
 	switch b := bound.(type) {
@@ -81,5 +83,5 @@ func bind(a netip.AddrPort, shared bool) (fd int, port uint16, err error) {
 	case *unix.SockaddrInet6:
 		port = uint16(b.Port)
 	}
-	return fd, port, os.NewSyscallError("getsockname", err)
+	return port, os.NewSyscallError("getsockname", err)
 }

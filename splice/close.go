@@ -111,6 +111,7 @@ func (l *Loop) timer(item uint64) {
 	if r.gen != uint32(item>>32) || r.state == free || l.now < r.due {
 		return
 	}
+	defer l.contain(r)
 	r.due = 0
 	gen := r.gen
 	l.expire(r)

@@ -123,6 +123,7 @@ func (l *Loop) carryOut(o *order) {
 // begin makes a relay of a request and dials its first address.
 func (l *Loop) begin(q *Relay, id uint64) {
 	r := l.slab.take()
+	defer l.contain(r)
 	r.state, r.mode, r.owner, r.id = dialing, q.Mode, q.Owner, id
 	r.started, r.active = l.now, l.now
 	r.side[client].fd = int32(q.Client)
@@ -163,6 +164,7 @@ func (l *Loop) feed(r *relay, b []byte) {
 
 // adopt makes an ordinary relay of one without a client.
 func (l *Loop) adopt(r *relay, o *order) {
+	defer l.contain(r)
 	delete(l.shadows, r.id)
 	l.stats.Shadows.Add(-1)
 	r.id = 0

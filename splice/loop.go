@@ -210,24 +210,26 @@ func (l *Loop) runReady() {
 	for _, r := range l.turn {
 		r.queue = false
 		if r.state != free {
-			l.stepGuarded(r)
+			l.step(r)
 		}
 	}
 	l.countPipes()
 }
 
-// stepGuarded is the loop's boundary: a panic below costs one connection, not all.
-func (l *Loop) stepGuarded(r *relay) {
-	defer func() {
-		if recover() != nil {
-			l.stats.Panics.Add(1)
-			l.end(r, Panicked)
-		}
-	}()
-	l.step(r)
+// contain is deferred wherever the loop begins to work on a relay: a panic below costs that one connection, not all.
+func (l *Loop) contain(r *relay) {
+	if recover() == nil {
+		return
+	}
+	l.stats.Panics.Add(1)
+	if r.state != free {
+		defer func() { _ = recover() }() // the owner's fault may be in its last call, too
+		l.end(r, Panicked)
+	}
 }
 
 func (l *Loop) step(r *relay) {
+	defer l.contain(r)
 	switch {
 	case r.state == dialing:
 		l.stepDial(r)
