@@ -13,8 +13,11 @@ import (
 	"github.com/panjf2000/gnet/v2"
 )
 
+// errAccept stands for what gnet only logs.
+var errAccept = errors.New("gnet ended: see what it logged before")
+
 const (
-	restartPause = 100 * time.Millisecond
+	restartPause = 10 * time.Millisecond
 	restartMax   = 5 * time.Second
 )
 
@@ -25,6 +28,9 @@ func (e *Engine) accept(ctx context.Context) error {
 	for {
 		started := time.Now()
 		err := e.runGnet()
+		if err == nil {
+			err = errAccept
+		}
 		e.handler.Store(nil)
 		if ctx.Err() != nil {
 			return nil

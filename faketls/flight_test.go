@@ -61,8 +61,10 @@ func checkFlight(t *testing.T, flight []byte, key [keyLen]byte, clientRandom []b
 func TestFlight(t *testing.T) {
 	signed := func(s spec) []byte { return sign(s.wire(), testKey, 1) }
 	classic, hybrid := signed(spec{}), vectors(t)[1].wire
-	onlyHybrid := signed(spec{extensions: [][]byte{someName, someVersions,
-		extension(extKeyShare, prefixed(2, share(groupHybrid, mlkemKeyLen+x25519Len)))}})
+	onlyHybrid := signed(spec{extensions: [][]byte{
+		someName, someVersions,
+		extension(extKeyShare, prefixed(2, share(groupHybrid, mlkemKeyLen+x25519Len))),
+	}})
 	badHybrid := signed(spec{extensions: [][]byte{someName, someVersions, extension(extKeyShare, prefixed(2,
 		append(u16(groupHybrid), prefixed(2, bytes.Repeat([]byte{0xff}, mlkemKeyLen+x25519Len))...)))}})
 	const versions, x25519, mlkem = "002b00020304", "00330024001d0020", "0033046411ec0460"

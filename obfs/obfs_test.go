@@ -42,13 +42,24 @@ func TestReservedPrefix(t *testing.T) {
 		wire     string
 		reserved bool
 	}{
-		{"HEAD / H", true}, {"POST / H", true}, {"GET / HT", true}, {"OPTIONS ", true},
-		{"\x16\x03\x01\x02\x00\x01\x00\x01", true}, {"\x16\x03\x01\x01\x00\x01\x00\x01", false},
-		{"\xdd\xdd\xdd\xddabcd", true}, {"\xdd\xdd\xdd\xdeabcd", false},
-		{"\xee\xee\xee\xeeabcd", true}, {"\xee\xee\xef\xeeabcd", false},
-		{"\xefabcdefg", true}, {"\xefHEAD / ", true}, {"a\xefbcdefg", false},
-		{"abcd\x00\x00\x00\x00", true}, {"abcd\x00\x00\x00\x01", false}, {"\x00\x00\x00\x00abcd", false},
-		{"head / h", false}, {"PUT / HT", false},
+		{"HEAD / H", true},
+		{"POST / H", true},
+		{"GET / HT", true},
+		{"OPTIONS ", true},
+		{"\x16\x03\x01\x02\x00\x01\x00\x01", true},
+		{"\x16\x03\x01\x01\x00\x01\x00\x01", false},
+		{"\xdd\xdd\xdd\xddabcd", true},
+		{"\xdd\xdd\xdd\xdeabcd", false},
+		{"\xee\xee\xee\xeeabcd", true},
+		{"\xee\xee\xef\xeeabcd", false},
+		{"\xefabcdefg", true},
+		{"\xefHEAD / ", true},
+		{"a\xefbcdefg", false},
+		{"abcd\x00\x00\x00\x00", true},
+		{"abcd\x00\x00\x00\x01", false},
+		{"\x00\x00\x00\x00abcd", false},
+		{"head / h", false},
+		{"PUT / HT", false},
 	} {
 		if ReservedPrefix([]byte(tc.wire)) != tc.reserved {
 			t.Errorf("%q: reserved is not %v", tc.wire, tc.reserved)

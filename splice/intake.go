@@ -69,7 +69,7 @@ func (l *Loop) order(o *order) error {
 	q.orders = append(q.orders, *o)
 	q.Unlock()
 	if q.poked.CompareAndSwap(false, true) {
-		var one = [8]byte{1}
+		one := [8]byte{1}
 		_, _ = unix.Write(q.event, one[:])
 	}
 	return nil

@@ -22,12 +22,11 @@ type pipe struct {
 
 // pipes is a loop's fixed pool. Loop only.
 type pipes struct {
-	idle   []*pipe
-	busy   []*pipe
-	limit  int
-	made   int
-	size   int // the smallest capacity got
-	closed bool
+	idle  []*pipe
+	busy  []*pipe
+	limit int
+	made  int
+	size  int // the smallest capacity got
 }
 
 // fill makes the pool's pipes and says how many there are; fewer than the limit when descriptors or the user's pipe budget

@@ -76,12 +76,12 @@ func (h Hello) extensions(m *message, grease uint16) {
 			})
 		})
 	}
-	m.extension(0x17, func(*message) {})                          // extended_master_secret
-	m.extension(0xff01, func(m *message) { *m = append(*m, 0) })  // renegotiation_info
-	m.extension(0x0a, func(m *message) { m.list16(h.groups) })    // supported_groups
-	m.extension(0x0b, func(m *message) { *m = append(*m, 1, 0) }) // ec_point_formats
-	m.extension(0x23, func(*message) {})                          // session_ticket
-	m.extension(0x10, func(m *message) {                          // ALPN
+	m.extension(0x17, func(*message) {})                                                       // extended_master_secret
+	m.extension(0xff01, func(m *message) { *m = append(*m, 0) })                               // renegotiation_info
+	m.extension(0x0a, func(m *message) { m.list16(func(m *message) { h.groups(m, grease) }) }) // supported_groups
+	m.extension(0x0b, func(m *message) { *m = append(*m, 1, 0) })                              // ec_point_formats
+	m.extension(0x23, func(*message) {})                                                       // session_ticket
+	m.extension(0x10, func(m *message) {                                                       // ALPN
 		m.list16(func(m *message) { *m = append(*m, "\x02h2\x08http/1.1"...) })
 	})
 	m.extension(0x0d, func(m *message) { // signature_algorithms
@@ -95,13 +95,21 @@ func (h Hello) extensions(m *message, grease uint16) {
 			m.u16(grease, 0x0304, 0x0303)
 		})
 	}
+	if h.Hybrid { // encrypted_client_hello as those send it who have no key for it: noise
+		m.extension(0xfe0d, func(m *message) {
+			*m = append(*m, 0, 0, 1, 0, 1, random(1)[0]) // outer, KDF, AEAD, config id
+			m.list16(func(m *message) { *m = append(*m, random(32)...) })
+			m.list16(func(m *message) { *m = append(*m, random(208)...) })
+		})
+	}
 	// Behind the extensions come the list's own length, the record's header and the padding's: 517 in all.
 	if pad := classic - recordHdr - len(*m) - 4; pad >= 0 && !h.Hybrid {
 		m.extension(0x15, func(m *message) { *m = append(*m, make([]byte, pad)...) })
 	}
 }
 
-func (h Hello) groups(m *message) {
+func (h Hello) groups(m *message, grease uint16) {
+	m.u16(grease) // as there is a share of it, it must be here
 	if h.Hybrid {
 		m.u16(0x11ec)
 	}

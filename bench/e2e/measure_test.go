@@ -48,14 +48,25 @@ func descriptors(p *stand.Proxy) (map[string]int, error) {
 	return n, nil
 }
 
-// holdsDescriptors is what the proxy has when it carries nothing.
+// holdsDescriptors is what the proxy has when it carries nothing: the same at several looks.
 func holdsDescriptors(t testing.TB, p *stand.Proxy) map[string]int {
 	t.Helper()
-	n, err := descriptors(p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
+	var last map[string]int
+	same := 0
+	eventually(t, "descriptors at rest", func() error {
+		now, err := descriptors(p)
+		if err != nil {
+			return err
+		}
+		if !maps.Equal(now, last) {
+			last, same = now, 0
+		}
+		if same++; same < 8 {
+			return fmt.Errorf("%v", now)
+		}
+		return nil
+	})
+	return last
 }
 
 // sameDescriptors waits until the proxy has exactly the descriptors it had before.

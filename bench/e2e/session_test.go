@@ -163,8 +163,10 @@ func TestDataCentres(t *testing.T) {
 	eachMode(t, func(t *testing.T, mode env) {
 		settings := env{"SLUICE_FRONT": startPlain(t).Addr().String()}
 		dcs := map[int]*stand.DC{}
-		for n, name := range map[int]string{1: "DC_1", 2: "DC_2", 3: "DC_3", 4: "DC_4", 5: "DC_5", 203: "DC_203",
-			10001: "DC_TEST_1", 10002: "DC_TEST_2", 10003: "DC_TEST_3"} {
+		for n, name := range map[int]string{
+			1: "DC_1", 2: "DC_2", 3: "DC_3", 4: "DC_4", 5: "DC_5", 203: "DC_203",
+			10001: "DC_TEST_1", 10002: "DC_TEST_2", 10003: "DC_TEST_3",
+		} {
 			addr := "127.0.0.1:0"
 			if n%2 == 1 {
 				addr = "[::1]:0"

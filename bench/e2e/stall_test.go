@@ -67,8 +67,13 @@ func warm(t testing.TB, r *rig) {
 		_ = c.Close()
 	}
 	c := stalled(t, r, 0)
-	settled(t, r.proxy) // which reads the metrics page again and again, as the measurement will
+	settled(t, r.proxy)
 	_ = c.Close()
+	for range 300 { // the measurement reads this page too: let its garbage be what it will be
+		if _, err := r.proxy.Page("/metrics"); err != nil {
+			t.Fatal(err)
+		}
+	}
 	wantMetric(t, r.proxy, `sluice_connections{state="relay"}`, 0)
 }
 
@@ -143,7 +148,7 @@ func TestHundredStalledClients(t *testing.T) {
 			t.Errorf("a client beside the stalled ones took %v for 16 MiB", took)
 		}
 		for i, c := range all {
-			if err := stand.CheckStream(c, uint64(i), 12<<20); err != nil {
+			if err := stand.CheckStream(c, uint64(i), 8<<20); err != nil {
 				t.Errorf("client %d after the stall: %v", i, err)
 			}
 			_ = c.Close()

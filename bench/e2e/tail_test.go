@@ -13,16 +13,19 @@ import (
 )
 
 // tailSizes reach over every edge of the data path: a record, a scratch buffer, a pipe.
-var tailSizes = []uint64{1, 2, 15, 100, 1459, 1460, 4096, 16383, 16384, 16385, 16400, 16401, 16402, 32801, 32802, 32803, 65535, 65536,
-	131_072, 262_143, 262_144, 262_145, 262_144 + 16401, 500_000, 1 << 20, 1<<20 + 1, 4<<20 - 1, 4 << 20}
+var tailSizes = []uint64{
+	1, 2, 15, 100, 1459, 1460, 4096, 16383, 16384, 16385, 16400, 16401, 16402, 32801, 32802, 32803, 65535, 65536,
+	131_072, 262_143, 262_144, 262_145, 262_144 + 16401, 500_000, 1 << 20, 1<<20 + 1, 4<<20 - 1, 4 << 20,
+}
 
 const (
-	tailRounds  = 100
+	everyTime   = 100 // rounds of each size
+	oftenEnough = 20
 	tailWorkers = 8
 )
 
-// tails runs one transfer for each size, a hundred times each, several at once.
-func tails(t *testing.T, f func(size, seed uint64) error) {
+// tails runs so many transfers of each size, several at once.
+func tails(t *testing.T, rounds int, f func(size, seed uint64) error) {
 	t.Helper()
 	jobs := make(chan uint64)
 	var mu sync.Mutex
@@ -40,10 +43,6 @@ func tails(t *testing.T, f func(size, seed uint64) error) {
 		})
 	}
 	for _, size := range tailSizes {
-		rounds := tailRounds
-		if size > 1<<20 && testing.Short() {
-			rounds = 10
-		}
 		for range rounds {
 			jobs <- size
 		}
@@ -51,7 +50,7 @@ func tails(t *testing.T, f func(size, seed uint64) error) {
 	close(jobs)
 	workers.Wait()
 	for size, errs := range failed {
-		t.Errorf("%d bytes: %d of %d lost something, the first: %v", size, len(errs), tailRounds, errs[0])
+		t.Errorf("%d bytes: %d of %d lost something, the first: %v", size, len(errs), rounds, errs[0])
 	}
 }
 
@@ -59,7 +58,7 @@ func tails(t *testing.T, f func(size, seed uint64) error) {
 func TestTailDown(t *testing.T) {
 	eachMode(t, func(t *testing.T, mode env) {
 		r := startRig(t, mode)
-		tails(t, func(size, seed uint64) error {
+		tails(t, everyTime, func(size, seed uint64) error {
 			c, err := r.open(client.Config{})
 			if err != nil {
 				return err
@@ -72,6 +71,53 @@ func TestTailDown(t *testing.T) {
 		})
 		wantMetric(t, r.proxy, `sluice_connections{state="relay"}`, 0)
 		quiet(t, r.proxy)
+	})
+}
+
+// The client ends its direction right behind its request: the data centre hears of that, and what it has still comes.
+func TestTailDownHalfClosed(t *testing.T) {
+	eachMode(t, func(t *testing.T, mode env) {
+		r := startRig(t, mode)
+		tails(t, oftenEnough, func(size, seed uint64) error {
+			c, err := r.open(client.Config{})
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			if _, err := c.Write(stand.Request{Op: stand.Down, Size: size, Seed: seed}.Bytes()); err != nil {
+				return err
+			}
+			if err := c.CloseWrite(); err != nil {
+				return err
+			}
+			return stand.CheckRest(c, seed, int64(size))
+		})
+	})
+}
+
+// The data centre ends its direction: the client hears of that, and what it has still arrives.
+func TestTailUpHalfClosed(t *testing.T) {
+	r := startRig(t, nil)
+	tails(t, oftenEnough, func(size, seed uint64) error {
+		c, err := r.open(client.Config{})
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		if _, err := c.Write(stand.Request{Op: stand.Finish}.Bytes()); err != nil {
+			return err
+		}
+		if n, err := io.Copy(io.Discard, c); n != 0 || err != nil {
+			return fmt.Errorf("the data centre's end: %d bytes, %w", n, err)
+		}
+		source := io.LimitReader(stand.NewPattern(seed), int64(size))
+		if _, err := io.CopyBuffer(struct{ io.Writer }{c}, source, make([]byte, 30_000)); err != nil {
+			return err
+		}
+		if err := c.CloseWrite(); err != nil {
+			return err
+		}
+		return awaitReceipt(r.dc, stand.PatternReceipt(seed, int64(size)))
 	})
 }
 
@@ -124,7 +170,7 @@ func (d *dawdler) Read(b []byte) (int, error) {
 // The client sends N bytes and ends its direction: all N arrive at the data centre, and its answer comes back.
 func TestTailUpHalfClose(t *testing.T) {
 	r := startRig(t, nil)
-	tails(t, func(size, seed uint64) error {
+	tails(t, everyTime, func(size, seed uint64) error {
 		c, err := r.open(client.Config{MaxRecord: []int{2878, 16384, 65535}[seed%3]})
 		if err != nil {
 			return err
@@ -147,7 +193,7 @@ func TestTailUpHalfClose(t *testing.T) {
 // The client sends N bytes and closes altogether: all N arrive all the same.
 func TestTailUpClose(t *testing.T) {
 	r := startRig(t, nil)
-	tails(t, func(size, seed uint64) error {
+	tails(t, everyTime, func(size, seed uint64) error {
 		c, err := r.open(client.Config{})
 		if err != nil {
 			return err
@@ -195,7 +241,7 @@ func awaitReceipt(dc *stand.DC, want stand.Receipt) error {
 func TestTailFronted(t *testing.T) {
 	r := startRig(t, nil)
 	t.Run("down", func(t *testing.T) {
-		tails(t, func(size, seed uint64) error {
+		tails(t, everyTime, func(size, seed uint64) error {
 			c, err := approach(r.proxy.Addr())
 			if err != nil {
 				return err
@@ -208,7 +254,7 @@ func TestTailFronted(t *testing.T) {
 		})
 	})
 	t.Run("up", func(t *testing.T) {
-		tails(t, func(size, seed uint64) error {
+		tails(t, everyTime, func(size, seed uint64) error {
 			c, err := approach(r.proxy.Addr())
 			if err != nil {
 				return err

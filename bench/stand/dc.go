@@ -98,7 +98,7 @@ func (d *DC) BadFrames() int {
 	return d.bad
 }
 
-// Receipts are those of all Up and UpToEnd so far, with a channel that is closed when there may be more.
+// Receipts are those of all Up, UpToEnd and Finish so far, with a channel that is closed when there may be more.
 func (d *DC) Receipts() ([]Receipt, <-chan struct{}) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -22,7 +22,7 @@ const (
 	Hold                    // neither read nor write until the connection breaks or the stand-in closes
 	Hangup                  // close at once
 	Reset                   // reset at once
-	Finish                  // end our direction only, and swallow the other until its end
+	Finish                  // end our direction only, and take what comes until the end of the stream; no receipt is sent
 )
 
 // Request asks a stand-in to do something. On the wire it is RequestLen bytes.
@@ -96,7 +96,7 @@ func (r Receipt) bytes() []byte {
 type worker struct {
 	conn    *net.TCPConn
 	rw      io.ReadWriter
-	receipt func(Receipt) // hears of every Up and UpToEnd
+	receipt func(Receipt) // hears of all that was taken
 	closing <-chan struct{}
 }
 
@@ -139,24 +139,33 @@ func (w *worker) do(r Request) (more bool) {
 		_ = w.conn.SetLinger(0)
 	case Finish:
 		_ = w.conn.CloseWrite()
-		_, _ = io.CopyBuffer(io.Discard, readerOnly{w.rw}, make([]byte, copyBuffer))
+		w.swallow(w.rw, 0)
 	}
 	return false
 }
 
 // take swallows all of r and answers with what it was.
 func (w *worker) take(r io.Reader, atLeast uint64) bool {
+	receipt, ok := w.swallow(r, atLeast)
+	if !ok {
+		return false
+	}
+	_, err := w.rw.Write(receipt.bytes())
+	return err == nil
+}
+
+// swallow reads all of r, which must come to an orderly end after so many bytes, and notes what it was.
+func (w *worker) swallow(r io.Reader, atLeast uint64) (Receipt, bool) {
 	h := sha256.New()
 	n, err := io.CopyBuffer(h, readerOnly{r}, make([]byte, copyBuffer))
 	if err != nil || uint64(n) < atLeast {
-		return false
+		return Receipt{}, false
 	}
 	receipt := Receipt{Size: uint64(n), Digest: [sha256.Size]byte(h.Sum(nil))}
 	if w.receipt != nil {
 		w.receipt(receipt)
 	}
-	_, err = w.rw.Write(receipt.bytes())
-	return err == nil
+	return receipt, true
 }
 
 // hold keeps the connection as it is. Its break is noticed without reading: the kernel refuses to write to it.

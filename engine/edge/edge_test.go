@@ -188,9 +188,18 @@ func TestNeeds(t *testing.T) {
 		wire string
 		want int
 	}{
-		{"", 15}, {"P", 14}, {"PROXY ", 9}, {"PROXY UNKNOWN", 2}, {"PROXY UNKNOWN\r", 1}, {"PROXY UNKNOWN   ", 2},
-		{"PROXY TCP4 1.1.1.1 2.2.2.2 1 2", 2}, {"PROXY TCP4 1.1.1.1 2.2.2.2 1 2\r", 1},
-		{"\r", 15}, {v2Signature, 4}, {v2Signature + "\x21\x11\x00", 1}, {v2Signature + "\x21\x11\x00\x0c", 12},
+		{"", 15},
+		{"P", 14},
+		{"PROXY ", 9},
+		{"PROXY UNKNOWN", 2},
+		{"PROXY UNKNOWN\r", 1},
+		{"PROXY UNKNOWN   ", 2},
+		{"PROXY TCP4 1.1.1.1 2.2.2.2 1 2", 2},
+		{"PROXY TCP4 1.1.1.1 2.2.2.2 1 2\r", 1},
+		{"\r", 15},
+		{v2Signature, 4},
+		{v2Signature + "\x21\x11\x00", 1},
+		{v2Signature + "\x21\x11\x00\x0c", 12},
 		{v2Signature + "\x20\x11\x00\x54\x03", 83},
 	} {
 		if _, n, err := ParseHeader([]byte(tc.wire)); err != ErrShort || n != tc.want {
