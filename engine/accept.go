@@ -88,8 +88,9 @@ type handler struct {
 	engine *Engine
 	gnet   gnet.Engine
 
-	mu     sync.Mutex
-	shards map[gnet.EventLoop]*shard
+	mu      sync.Mutex
+	shards  map[gnet.EventLoop]*shard
+	stopped bool // gnet's loops may no longer be woken
 }
 
 // OnBoot is called once, when the listeners are open.
@@ -109,7 +110,7 @@ func (h *handler) shard(loop gnet.EventLoop) *shard {
 	defer h.mu.Unlock()
 	s := h.shards[loop]
 	if s == nil {
-		s = newShard(h.engine, len(h.shards)%len(h.engine.loops), loop)
+		s = newShard(h, len(h.shards)%len(h.engine.loops), loop)
 		h.shards[loop] = s
 	}
 	return s
@@ -211,9 +212,29 @@ func (e *Engine) ticker(ctx context.Context) {
 	}
 }
 
+// OnShutdown is called once, before the loops end. Whoever wakes a loop later would write to a descriptor that may by then be
+// somebody else's.
+func (h *handler) OnShutdown(gnet.Engine) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.stopped = true
+}
+
+// wake has c's loop look at c. Any goroutine.
+func (h *handler) wake(c *conn) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.stopped {
+		_ = c.gnet.Wake(nil)
+	}
+}
+
 func (h *handler) sweep(ctx context.Context) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.stopped {
+		return
+	}
 	for loop, s := range h.shards {
 		if s.pending.Load() > 0 {
 			_ = loop.Execute(ctx, s)

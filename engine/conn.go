@@ -62,6 +62,7 @@ type conn struct {
 
 	shadow   splice.ID
 	shadowed bool
+	tried    bool        // a shadow has been asked for, once
 	spoke    atomic.Bool // the shadow's front has something to say
 }
 
@@ -79,7 +80,7 @@ func (h *handler) newConn(g gnet.Conn, s *shard) *conn {
 // watch has the wheel bring c back for its next deadline.
 func (c *conn) watch() {
 	due := c.due
-	if c.stage == inHello && !c.shadowed {
+	if c.stage == inHello && !c.tried {
 		due = min(due, c.opened+int64(moment))
 	}
 	c.shard.wheel.Add(due, c.id)
@@ -91,7 +92,7 @@ func (c *conn) timer(now int64) {
 	case now >= c.due:
 		c.expire()
 		return
-	case c.stage == inHello && !c.shadowed && now >= c.opened+int64(moment):
+	case c.stage == inHello && !c.tried && now >= c.opened+int64(moment):
 		c.castShadow()
 	}
 	if c.stage != gone {

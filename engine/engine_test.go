@@ -335,6 +335,22 @@ func TestLimits(t *testing.T) {
 	})
 }
 
+// Without a place at the front a slow hello has no shadow. It is asked for once, and costs nothing but the likeness.
+func TestNoPlaceAtTheFront(t *testing.T) {
+	p := start(t)
+	f := p.live.Load().front
+	for f.Acquire() {
+	}
+	c := p.session(client.Config{Cuts: []int{10}, Gap: 4 * moment})
+	p.download(c, 1000)
+	if n := p.frontRefused.Value(); n != 1 {
+		t.Errorf("refused %d times, want once", n)
+	}
+	s := p.dial()
+	mustWrite(t, s, []byte("GET / HTTP/1.1\r\n\r\n"))
+	mustEnd(t, s)
+}
+
 func TestReloadTouchesNoSession(t *testing.T) {
 	p := start(t)
 	old := p.session(client.Config{})

@@ -108,6 +108,7 @@ func (c *conn) local() netip.AddrPort { return addrPort(c.gnet.LocalAddr()) }
 // castShadow dials the front for a client that is slow to say who it is. Without a place there is none, and nothing is lost
 // but the likeness of timing.
 func (c *conn) castShadow() {
+	c.tried = true
 	r, ok := c.frontRelay(append([]byte(nil), c.said...))
 	if !ok {
 		return

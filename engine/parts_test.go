@@ -128,7 +128,7 @@ func TestListenErrors(t *testing.T) {
 // What a connection has said is kept in one buffer of one of two sizes, whatever it is cut into, and given back.
 func TestBuffers(t *testing.T) {
 	e := offline(t)
-	s := newShard(e, 0, nil)
+	s := newShard(&handler{engine: e}, 0, nil)
 	said := bytes.Repeat([]byte("0123456789"), largeBuffer/10)
 	c := &conn{}
 	for i := 0; i < len(said); i += 700 {
@@ -184,8 +184,8 @@ func TestAllocationsPerHandshake(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _, _ = unix.Close(pair[0]), unix.Close(pair[1]) }()
-	s := newShard(e, 0, nil)
 	h := &handler{engine: e}
+	s := newShard(h, 0, nil)
 	drain := make([]byte, 64<<10)
 	handshake := func(hello []byte) *conn {
 		c := h.newConn(wired{fd: pair[0]}, s)

@@ -57,7 +57,7 @@ func (s *session) Dialed(i int, err error, took time.Duration) {
 func (s *session) Spoke() {
 	if c := s.shadowOf; c != nil {
 		c.spoke.Store(true)
-		_ = c.gnet.Wake(nil)
+		c.shard.handler.wake(c)
 	}
 }
 

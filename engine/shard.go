@@ -25,10 +25,11 @@ const (
 // shard is what one gnet loop owns: the connections in their handshake, their deadlines, and the scratch memory to judge
 // them with. Loop only, but for pending.
 type shard struct {
-	e     *Engine
-	index int
-	loop  gnet.EventLoop
-	relay *splice.Loop
+	e       *Engine
+	handler *handler
+	index   int
+	loop    gnet.EventLoop
+	relay   *splice.Loop
 
 	mac     *faketls.MAC
 	join    []byte // faketls.ParseHello's
@@ -44,9 +45,10 @@ type shard struct {
 	pending atomic.Int64 // len(conns), for the ticker
 }
 
-func newShard(e *Engine, index int, loop gnet.EventLoop) *shard {
+func newShard(h *handler, index int, loop gnet.EventLoop) *shard {
+	e := h.engine
 	return &shard{
-		e: e, index: index, loop: loop, relay: e.loops[index],
+		e: e, handler: h, index: index, loop: loop, relay: e.loops[index],
 		mac: faketls.NewMAC(), join: make([]byte, faketls.MaxHello), scratch: make([]byte, maxBeforeFrame),
 		conns: map[uint64]*conn{}, wheel: wheel.New(sweepEvery, sweepSlots, e.clock()),
 	}
