@@ -13,6 +13,9 @@ import (
 	"github.com/panjf2000/gnet/v2"
 )
 
+// errNoDescriptors puts a start off: gnet that runs out of them half-way leaves listeners behind that nobody accepts from.
+var errNoDescriptors = errors.New("too few descriptors to listen")
+
 // errAccept stands for what gnet only logs.
 var errAccept = errors.New("gnet ended: see what it logged before")
 
@@ -49,11 +52,17 @@ func (e *Engine) accept(ctx context.Context) error {
 			return nil
 		case <-time.After(pause):
 		}
+		if ctx.Err() != nil {
+			return nil
+		}
 		pause = min(2*pause, restartMax)
 	}
 }
 
 func (e *Engine) runGnet() error {
+	if !spareDescriptors(len(e.loops) * (len(e.listening) + 2)) {
+		return errNoDescriptors
+	}
 	h := &handler{engine: e, shards: map[gnet.EventLoop]*shard{}}
 	var addrs []string
 	for _, a := range e.listening {
@@ -98,6 +107,9 @@ func (h *handler) OnBoot(g gnet.Engine) gnet.Action {
 	e := h.engine
 	h.gnet = g
 	e.handler.Store(h)
+	if e.state.Load() == draining { // the stop came while gnet was being started again
+		return gnet.Shutdown
+	}
 	if e.state.CompareAndSwap(starting, serving) {
 		close(e.ready)
 	}
@@ -190,6 +202,9 @@ func (e *Engine) panicked(c *conn, r any) {
 	e.panics.Add(1)
 	e.log.Error("a connection was dropped for an internal fault: please report this", slog.Any("fault", r))
 	if c.stage != gone {
+		if c.shadowed {
+			c.shard.relay.Drop(c.shadow)
+		}
 		c.stage = gone
 		c.shard.remove(c)
 	}

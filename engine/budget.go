@@ -65,6 +65,24 @@ func newBudget(descriptors int64, pipes, connections int) *budget {
 	return b
 }
 
+// spareDescriptors says whether n more descriptors, and some to breathe, can be had now.
+func spareDescriptors(n int) bool {
+	var got []int
+	defer func() {
+		for _, fd := range got {
+			_ = unix.Close(fd)
+		}
+	}()
+	for range n + 8 {
+		fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
+		if err != nil {
+			return false
+		}
+		got = append(got, fd)
+	}
+	return true
+}
+
 // maxHandshakes bounds the connections that have not finished their handshake.
 const maxHandshakes = 8192
 

@@ -43,7 +43,13 @@ const (
 	maxBeforeFrame = 20 << 10
 )
 
-// conn is a connection before its hand-off. Loop only, but for spoke.
+// What is heard of a shadow's front.
+const (
+	frontSpoke       int32 = 1 + iota // it has something to say, or has closed
+	frontUnreachable                  // no address answers
+)
+
+// conn is a connection before its hand-off. Loop only, but for heard.
 type conn struct {
 	shard  *shard
 	gnet   gnet.Conn
@@ -62,8 +68,9 @@ type conn struct {
 
 	shadow   splice.ID
 	shadowed bool
-	tried    bool        // a shadow has been asked for, once
-	spoke    atomic.Bool // the shadow's front has something to say
+	tried    bool         // a shadow has been asked for, once
+	owner    *session     // of the shadow
+	heard    atomic.Int32 // of the shadow's front: 0 nothing yet
 }
 
 func (h *handler) newConn(g gnet.Conn, s *shard) *conn {
@@ -104,13 +111,13 @@ func (c *conn) timer(now int64) {
 func (c *conn) expire() {
 	switch c.stage {
 	case inHeader:
-		c.shard.e.headers[headerLate].Inc(c.shard.index)
 		if len(c.said) == 0 && c.live.cfg.ProxyProtocol == optional {
 			c.stage, c.due = inHello, c.opened+int64(c.live.cfg.HandshakeTimeout)
 			c.castShadow()
 			c.watch()
 			return
 		}
+		c.shard.e.headers[headerLate].Inc(c.shard.index)
 		c.toFront(headerTimeout)
 	case inHello:
 		c.toFront(helloTimeout)

@@ -47,6 +47,7 @@ type Engine struct {
 	budget *budget
 	loops  []*splice.Loop
 	site   *front.Site
+	fronts atomic.Int64 // fronted connections, across reloads
 
 	counters
 	flight atomic.Pointer[flightInfo]
@@ -98,6 +99,7 @@ func New(cfg *config.Config, log *slog.Logger, version string) (*Engine, error) 
 	e.shape.Store(&shape)
 	l, err := e.makeLive(cfg)
 	if err != nil {
+		e.discard()
 		return nil, err
 	}
 	e.live.Store(l)

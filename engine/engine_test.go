@@ -2,7 +2,9 @@ package engine
 
 import (
 	"bytes"
+	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -300,6 +302,35 @@ func TestFrontIsToldTheClient(t *testing.T) {
 	s := p.dial()
 	mustWrite(t, s, append(edge.AppendHeader(nil, 2, from, to), "GET / HTTP/1.0\r\n\r\n"...))
 	mustRead(t, p.atFront(), []byte("PROXY TCP4 192.0.2.1 127.0.0.1 1234 "+strconv.Itoa(int(p.addr.Port()))+"\r\nGET / HTTP/1.0\r\n\r\n"))
+}
+
+// Behind an unspecified listener the front is told the address that the client really dialled.
+func TestFrontIsToldTheAddressDialled(t *testing.T) {
+	p := start(t, "SLUICE_LISTEN=0.0.0.0:0", "SLUICE_FRONT_PROXY_PROTOCOL=v1")
+	p.addr = netip.AddrPortFrom(netip.MustParseAddr("127.0.0.3"), p.addr.Port())
+	s := p.dial()
+	mustWrite(t, s, []byte("GET / HTTP/1.0\r\n\r\n"))
+	from := s.LocalAddr().(*net.TCPAddr).Port
+	mustRead(t, p.atFront(), fmt.Appendf(nil, "PROXY TCP4 127.0.0.1 127.0.0.3 %d %d\r\nGET / HTTP/1.0\r\n\r\n", from, p.addr.Port()))
+}
+
+// A front that is down costs no client of ours anything, however slow its hello.
+func TestFrontDown(t *testing.T) {
+	p := start(t)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = ln.Close()
+	if err := p.Reload(p.config("SLUICE_FRONT=" + ln.Addr().String())); err != nil {
+		t.Fatal(err)
+	}
+	p.download(p.session(client.Config{}), 1000)
+	p.download(p.session(client.Config{Cuts: []int{100}, Gap: 2 * moment}), 1000)
+	s := p.dial()
+	mustWrite(t, s, []byte("GET / HTTP/1.0\r\n\r\n"))
+	mustEnd(t, s)
+	p.eventually("every place at the front is given back", func() bool { return p.Engine.fronts.Load() == 0 })
 }
 
 // Too many unfinished handshakes cost the oldest their place, not the newcomers; and a limit of connections is a limit.

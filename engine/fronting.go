@@ -27,7 +27,7 @@ const (
 // that strangers never take the places of clients.
 func (e *Engine) makeFront(cfg *config.Config) (*front.Front, error) {
 	c := front.Config{
-		Host: cfg.Front.Host, Port: cfg.Front.Port, Cap: int(max(e.budget.connections/4, 4)),
+		Host: cfg.Front.Host, Port: cfg.Front.Port, Cap: int(max(e.budget.connections/4, 4)), Used: &e.fronts,
 		Resolve: func(ctx context.Context, host string) ([]netip.Addr, error) {
 			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 		},

@@ -102,24 +102,40 @@ func (c *conn) frontRelay(early []byte) (splice.Relay, bool) {
 	return r, true
 }
 
-// local is the address the client connected to.
-func (c *conn) local() netip.AddrPort { return addrPort(c.gnet.LocalAddr()) }
+// local is the address the client connected to. (gnet only knows its listener's.)
+func (c *conn) local() netip.AddrPort {
+	sa, err := unix.Getsockname(c.gnet.Fd())
+	if err != nil {
+		return netip.AddrPort{}
+	}
+	switch a := sa.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), uint16(a.Port))
+	}
+	return netip.AddrPort{}
+}
 
 // castShadow dials the front for a client that is slow to say who it is. Without a place there is none, and nothing is lost
 // but the likeness of timing.
 func (c *conn) castShadow() {
 	c.tried = true
+	if f := c.live.front; len(c.said) == 0 && f.Used() >= f.Cap()/2 {
+		return // who says nothing does not take the last places of those who do
+	}
 	r, ok := c.frontRelay(append([]byte(nil), c.said...))
 	if !ok {
 		return
 	}
-	r.Owner.(*session).shadowOf = c
+	ses := r.Owner.(*session)
+	ses.shadowOf.Store(c)
 	id, err := c.shard.relay.Add(r)
 	if err != nil {
 		c.live.front.Release()
 		return
 	}
-	c.shadow, c.shadowed, c.fed = id, true, len(c.said)
+	c.shadow, c.shadowed, c.owner, c.fed = id, true, ses, len(c.said)
 }
 
 // feedShadow tells the front what came since the last time.
@@ -141,6 +157,7 @@ func (c *conn) followShadow(why cause) {
 		_ = unix.Close(fd)
 		why = handoffFailed
 	}
+	c.owner.shadowOf.Store(nil)
 	c.leave(why)
 }
 

@@ -17,9 +17,13 @@ import (
 // returns true.
 func (c *conn) readHello() bool {
 	s := c.shard
-	if c.spoke.Load() { // the front was first: whatever comes now is its business
+	switch c.heard.Swap(0) {
+	case frontSpoke: // it was first: whatever comes now is its business
 		c.toFront(helloTimeout)
 		return false
+	case frontUnreachable: // which is no reason to refuse who may yet be one of ours
+		s.relay.Drop(c.shadow)
+		c.shadowed = false
 	}
 	h, n, err := faketls.ParseHello(c.said, s.join)
 	switch {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,9 +19,9 @@ type session struct {
 	live         *live
 	peer, client netip.AddrPort
 	addrs        []netip.AddrPort
-	front        *front.Front // of a fronted one, else nil
-	shadowOf     *conn        // of a shadow, until its client has come or gone
-	dc           int32        // of a relay to a DC
+	front        *front.Front         // of a fronted one, else nil
+	shadowOf     atomic.Pointer[conn] // of a shadow, until its client follows it
+	dc           int32                // of a relay to a DC
 }
 
 func (e *Engine) newSession(c *conn) *session {
@@ -53,12 +54,18 @@ func (s *session) Dialed(i int, err error, took time.Duration) {
 	}
 }
 
-// Spoke tells the connection, on its own loop, that its shadow's front has something to say.
-func (s *session) Spoke() {
-	if c := s.shadowOf; c != nil {
-		c.spoke.Store(true)
-		c.shard.handler.wake(c)
+// Spoke tells the connection, on its own loop, what is heard of its shadow's front.
+func (s *session) Spoke(reached bool) {
+	c := s.shadowOf.Load()
+	if c == nil {
+		return
 	}
+	if reached {
+		c.heard.Store(frontSpoke)
+	} else {
+		c.heard.Store(frontUnreachable)
+	}
+	c.shard.handler.wake(c)
 }
 
 // Closed counts and logs the end of a relay.

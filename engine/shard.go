@@ -61,9 +61,17 @@ func (s *shard) Run(context.Context) error {
 }
 
 func (s *shard) timer(id uint64) {
-	if c := s.conns[id]; c != nil {
-		c.timer(s.e.clock())
+	c := s.conns[id]
+	if c == nil {
+		return
 	}
+	defer func() {
+		if r := recover(); r != nil {
+			s.e.panicked(c, r)
+			c.close()
+		}
+	}()
+	c.timer(s.e.clock())
 }
 
 // admit adds a connection and, when there are too many unfinished ones, lets the oldest go: who completes a handshake does so

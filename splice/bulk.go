@@ -41,6 +41,10 @@ func (l *Loop) takeSplice(r *relay, h int) int {
 		x.shrink()
 		return 0
 	}
+	if e == unix.EAGAIN && r.mode == Raw { // the source is empty, or stands at an urgent byte: a read will tell
+		x.shrink()
+		return 0
+	}
 	if !l.took(r, h, n, 0, e) {
 		x.shrink()
 		return 0
@@ -152,7 +156,11 @@ func (l *Loop) reclaim(p *pipe) {
 		}
 		n, e := sysRead(p.r, k.b[len(k.b):len(k.b)+part])
 		if e != 0 || n <= 0 {
-			panic("splice: a pipe holds less than it was given")
+			l.chunks.put(k)
+			p.user.half[p.which].rest = nil
+			l.end(p.user, Panicked) // the pipe holds less than it was given
+			l.stats.Panics.Add(1)
+			return
 		}
 		k.b = k.b[:len(k.b)+n]
 		p.held -= n

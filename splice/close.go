@@ -81,12 +81,9 @@ func (l *Loop) end(r *relay, c Cause) {
 	owner.Closed(e)
 }
 
-// span is the furthest a wheel item is set, so that the wheel never brings one back early.
-const span = int64(wheelTick) * (wheelSlots - 2)
-
 // watch makes sure that the wheel brings r back by the next moment at which something may be due.
 func (l *Loop) watch(r *relay) {
-	due := l.now + span
+	due := l.now + int64(wheelTick)*wheelSlots
 	if r.deadline != 0 {
 		due = min(due, r.deadline)
 	}
@@ -100,8 +97,7 @@ func (l *Loop) watch(r *relay) {
 		due = min(due, l.now+int64(quietAfter))
 	}
 	if r.due == 0 || due < r.due {
-		r.due = due
-		l.wheel.Add(due, uint64(r.slot)|uint64(r.gen)<<32)
+		r.due = l.wheel.Add(due, uint64(r.slot)|uint64(r.gen)<<32)
 	}
 }
 

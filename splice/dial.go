@@ -46,7 +46,7 @@ func (l *Loop) giveUp(r *relay, c Cause) {
 		return
 	}
 	r.deadline, r.cause = 0, c
-	l.announce(r)
+	l.announce(r, false)
 }
 
 func (l *Loop) dialFailed(r *relay, i int, err unix.Errno) {
@@ -124,9 +124,12 @@ func (l *Loop) stepDial(r *relay) {
 		return
 	}
 	d := r.dial
-	// A reset before the connection stood is ECONNREFUSED. One after it, faster than we looked, is not a failed dial: what
-	// was sent before it is still to be read.
-	if err := sysSocketError(s.fd); err != 0 && err != unix.ECONNRESET {
+	err := sysSocketError(s.fd)
+	if err == unix.ECONNRESET || err == unix.EPIPE {
+		// A reset before the connection stood is ECONNREFUSED. This one came after, faster than we looked: no failed dial,
+		// for what was sent before it is still to be read. Asking has cleared the error, so it must be remembered.
+		s.set(broken | hung | canRead)
+	} else if err != 0 {
 		l.dialFailed(r, d.next-1, err)
 		l.dialNext(r)
 		return

@@ -63,19 +63,19 @@ func startLoop(t testing.TB, cfg Config) *Loop {
 type owner struct {
 	mu     sync.Mutex
 	dials  []error
-	spoke  chan struct{}
+	spoke  chan bool
 	closed chan End
 }
 
-func newOwner() *owner { return &owner{spoke: make(chan struct{}, 9), closed: make(chan End, 9)} }
+func newOwner() *owner { return &owner{spoke: make(chan bool, 9), closed: make(chan End, 9)} }
 
 func (o *owner) Dialed(_ int, err error, _ time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.dials = append(o.dials, err)
 }
-func (o *owner) Spoke()       { o.spoke <- struct{}{} }
-func (o *owner) Closed(e End) { o.closed <- e }
+func (o *owner) Spoke(reached bool) { o.spoke <- reached }
+func (o *owner) Closed(e End)       { o.closed <- e }
 
 func (o *owner) end(t testing.TB) End {
 	t.Helper()

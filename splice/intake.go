@@ -67,11 +67,12 @@ func (l *Loop) order(o *order) error {
 	}
 	q.closed = o.verb == stop
 	q.orders = append(q.orders, *o)
-	q.Unlock()
-	if q.poked.CompareAndSwap(false, true) {
+	if !q.poked { // under the lock: once the loop has seen a stop, the descriptor is closed
+		q.poked = true
 		one := [8]byte{1}
 		_, _ = unix.Write(q.event, one[:])
 	}
+	q.Unlock()
 	return nil
 }
 
@@ -82,10 +83,8 @@ func (l *Loop) drainWake() {
 
 // takeOrders carries out what has been asked since the last turn, in the order it was asked.
 func (l *Loop) takeOrders() {
-	if !l.intake.poked.Swap(false) {
-		return
-	}
 	l.intake.Lock()
+	l.intake.poked = false
 	l.taken, l.intake.orders = l.intake.orders, l.taken[:0]
 	l.intake.Unlock()
 	for i := range l.taken {
@@ -113,7 +112,7 @@ func (l *Loop) carryOut(o *order) {
 		sysClose(int32(o.client)) // its upstream is gone
 	case drop:
 		if r := l.shadows[o.id]; r != nil {
-			l.end(r, Dropped)
+			l.drop(r)
 		}
 	case stop:
 		l.over = true
@@ -153,6 +152,7 @@ func (l *Loop) welcome(r *relay) bool {
 
 // feed queues client bytes for the upstream of a relay without a client.
 func (l *Loop) feed(r *relay, b []byte) {
+	defer l.contain(r)
 	if r.dial != nil {
 		r.dial.early = append(r.dial.early, b...)
 		return
@@ -183,13 +183,13 @@ func (l *Loop) adopt(r *relay, o *order) {
 func (l *Loop) stepShadow(r *relay) {
 	l.flush(r, up)
 	if r.side[upstream].has(canRead) {
-		l.announce(r)
+		l.announce(r, true)
 	}
 }
 
-func (l *Loop) announce(r *relay) {
+func (l *Loop) announce(r *relay, reached bool) {
 	if !r.spoke {
 		r.spoke = true
-		r.owner.Spoke()
+		r.owner.Spoke(reached)
 	}
 }

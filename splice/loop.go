@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -52,7 +51,7 @@ type Loop struct {
 		orders []order
 		closed bool
 		id     uint64
-		poked  atomic.Bool
+		poked  bool // the event has been written and not been seen
 		event  int
 	}
 
@@ -128,14 +127,21 @@ func (l *Loop) Stats() *Stats { return &l.stats }
 func (l *Loop) Run() error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	for !l.over {
-		if err := l.once(); err != nil {
-			return err
-		}
+	var err error
+	for !l.over && err == nil {
+		err = l.once()
 	}
-	l.slab.each(func(r *relay) { l.end(r, Dropped) })
+	l.Close()
+	l.takeOrders()
+	l.slab.each(l.drop)
 	l.closeOwn()
-	return nil
+	return err
+}
+
+// drop ends a relay whoever's wish it is.
+func (l *Loop) drop(r *relay) {
+	defer l.contain(r)
+	l.end(r, Dropped)
 }
 
 // once waits for something to do and does it.
@@ -198,8 +204,8 @@ func (l *Loop) event(e *unix.EpollEvent) {
 }
 
 func (l *Loop) enqueue(r *relay) {
-	if !r.queue {
-		r.queue = true
+	if !r.queued {
+		r.queued = true
 		l.ready = append(l.ready, r)
 	}
 }
@@ -208,7 +214,7 @@ func (l *Loop) enqueue(r *relay) {
 func (l *Loop) runReady() {
 	l.turn, l.ready = l.ready, l.turn[:0]
 	for _, r := range l.turn {
-		r.queue = false
+		r.queued = false
 		if r.state != free {
 			l.step(r)
 		}
@@ -250,6 +256,10 @@ func (l *Loop) stepOpen(r *relay) {
 	if r.state != open {
 		return
 	}
+	if r.half[up].dead && r.half[down].dead {
+		l.end(r, ClientReset)
+		return
+	}
 	if r.side[client].has(shut) && r.side[upstream].has(shut) {
 		l.end(r, Finished)
 		return
@@ -286,5 +296,7 @@ func (l *Loop) closeOwn() {
 	l.pipes.close()
 	l.countPipes()
 	_ = unix.Close(l.ep)
+	l.intake.Lock()
+	defer l.intake.Unlock()
 	_ = unix.Close(l.intake.event)
 }

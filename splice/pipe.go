@@ -14,7 +14,6 @@ const minPipe = 64 << 10
 type pipe struct {
 	r, w  int32
 	held  int    // bytes in it
-	size  int    // capacity
 	user  *relay // who has it, for reclaiming
 	which uint8  // and the half
 	since int64  // when it was borrowed, or last moved a byte
@@ -29,12 +28,11 @@ type pipes struct {
 	size  int // the smallest capacity got
 }
 
-// fill makes the pool's pipes and says how many there are; fewer than the limit when descriptors or the user's pipe budget
-// run out, which is no error: copying is the fallback.
-func (p *pipes) fill() int {
+// fill makes the pool's pipes: fewer than the limit when descriptors or the user's pipe budget run out, which is no error, for
+// copying is the fallback.
+func (p *pipes) fill() {
 	for p.made < p.limit && p.make() {
 	}
-	return p.made
 }
 
 func (p *pipes) make() bool {
@@ -51,7 +49,7 @@ func (p *pipes) make() bool {
 	if p.size == 0 || size < p.size {
 		p.size = size
 	}
-	p.idle = append(p.idle, &pipe{r: int32(fds[0]), w: int32(fds[1]), size: size})
+	p.idle = append(p.idle, &pipe{r: int32(fds[0]), w: int32(fds[1])})
 	p.made++
 	return true
 }

@@ -47,8 +47,9 @@ type Relay struct {
 type Owner interface {
 	// Dialed reports one attempt on Addrs[i] (0 for a unix socket): it took so long, and err says why it failed (nil: it did not).
 	Dialed(i int, err error, took time.Duration)
-	// Spoke reports, once, that the upstream of a relay without a client has sent something, closed, or cannot be reached.
-	Spoke()
+	// Spoke reports, once, that the upstream of a relay without a client has sent something or closed; or, with reached
+	// false, that no address answers.
+	Spoke(reached bool)
 	// Closed is the last call: the relay's descriptors are closed.
 	Closed(End)
 }
@@ -143,15 +144,15 @@ type half struct {
 
 // relay is one slot of the slab. Loop only.
 type relay struct {
-	side  [2]side
-	half  [2]half
-	slot  uint32
-	gen   uint32
-	state state
-	mode  Mode
-	queue bool // on the ready list
-	spoke bool
-	cause Cause
+	side   [2]side
+	half   [2]half
+	slot   uint32
+	gen    uint32
+	state  state
+	mode   Mode
+	queued bool // on the ready list
+	spoke  bool
+	cause  Cause
 
 	deframer faketls.Deframer
 	upload   *crypt

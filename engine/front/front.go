@@ -33,7 +33,8 @@ type Config struct {
 	Path    string
 	Host    string
 	Port    uint16
-	Cap     int // connections at once
+	Cap     int           // connections at once
+	Used    *atomic.Int64 // of them taken, where fronts that follow each other share the places; nil: a count of its own
 	Resolve Resolver
 	Self    func() []netip.AddrPort // the listeners to guard against; unspecified addresses stand for every local one
 	Local   func() []netip.Addr     // this host's addresses, for that
@@ -46,13 +47,15 @@ type Front struct {
 	cfg     Config
 	addrs   atomic.Pointer[[]netip.AddrPort]
 	at      atomic.Int64 // unix time of the last good lookup
-	used    atomic.Int64
 	literal bool
 }
 
 // New makes a front. It makes no call: a front given by name has no address until Run has resolved it. A literal address that
 // is one of our own listeners is refused with ErrLoop.
 func New(cfg Config) (*Front, error) {
+	if cfg.Used == nil {
+		cfg.Used = new(atomic.Int64)
+	}
 	f := &Front{cfg: cfg}
 	if cfg.Path != "" {
 		f.literal = true
@@ -157,21 +160,21 @@ func (f *Front) Target() (addrs []netip.AddrPort, path string, ok bool) {
 
 // Acquire takes one of the places; false means that all are taken. Each one taken must be given back by Release.
 func (f *Front) Acquire() bool {
-	if f.used.Add(1) > int64(f.cfg.Cap) {
-		f.used.Add(-1)
+	if f.cfg.Used.Add(1) > int64(f.cfg.Cap) {
+		f.cfg.Used.Add(-1)
 		return false
 	}
 	return true
 }
 
 // Release gives a place back.
-func (f *Front) Release() { f.used.Add(-1) }
+func (f *Front) Release() { f.cfg.Used.Add(-1) }
 
 // Cap is the number of places, Used how many are taken.
 func (f *Front) Cap() int { return f.cfg.Cap }
 
 // Used is the number of places taken.
-func (f *Front) Used() int { return int(f.used.Load()) }
+func (f *Front) Used() int { return int(f.cfg.Used.Load()) }
 
 // Age is the time since the addresses were last confirmed; 0 for a front that needs no lookup or has had none.
 func (f *Front) Age() time.Duration {

@@ -21,14 +21,16 @@ func New(tick time.Duration, slots int, now int64) *Wheel {
 	return &Wheel{slots: make([][]uint64, slots), tick: int64(tick), at: now / int64(tick)}
 }
 
-// Add asks for item at due. A due beyond the wheel's span comes back at the span's end, one in the past at the next tick.
-func (w *Wheel) Add(due int64, item uint64) {
+// Add asks for item at due. A due beyond the wheel's span comes back at the span's end, one in the past at the next tick. It
+// returns the moment that was chosen: the item is fired by the first Advance to then or later, never before.
+func (w *Wheel) Add(due int64, item uint64) (at int64) {
 	t := (due + w.tick - 1) / w.tick
 	t = max(t, w.at+1)
 	t = min(t, w.at+int64(len(w.slots))-1)
 	s := &w.slots[t%int64(len(w.slots))]
 	*s = append(*s, item)
 	w.held++
+	return t * w.tick
 }
 
 // Advance moves the wheel to now and hands every item that is due to fire, which may call Add.
