@@ -20,6 +20,9 @@ var errNoDescriptors = errors.New("too few descriptors to listen")
 var errAccept = errors.New("gnet ended: see what it logged before")
 
 const (
+	tidyEvery  = 100 // sweeps: 5 s
+	fewAccepts = 50  // in that time: the burst is over
+
 	restartPause = 10 * time.Millisecond
 	restartMax   = 5 * time.Second
 )
@@ -214,7 +217,15 @@ func (e *Engine) panicked(c *conn, r any) {
 func (e *Engine) ticker(ctx context.Context) {
 	t := time.NewTicker(sweepEvery)
 	defer t.Stop()
-	for {
+	var accepted uint64
+	for turn := uint64(1); ; turn++ {
+		if turn%tidyEvery == 0 {
+			now := e.accepts.Value()
+			if now-accepted < fewAccepts {
+				tidy()
+			}
+			accepted = now
+		}
 		select {
 		case <-ctx.Done():
 			return

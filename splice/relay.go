@@ -198,7 +198,7 @@ func (s *slab) at(slot uint32) *relay { return &s.blocks[slot/slabBlock][slot%sl
 
 // put frees r's slot. The generation stays, so that events and timers of its last life are known for what they are.
 func (s *slab) put(r *relay) {
-	*r = relay{slot: r.slot, gen: r.gen}
+	*r = relay{slot: r.slot, gen: r.gen, side: [2]side{{fd: -1}, {fd: -1}}}
 	s.free = append(s.free, r.slot)
 	s.used--
 }
