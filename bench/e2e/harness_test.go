@@ -33,10 +33,6 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	if err := dependOnSources("../../cmd", "../../engine", "../../splice", "../../faketls", "../../obfs"); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
 	binary = filepath.Join(dir, "sluice")
 	build := exec.Command("go", "build", "-o", binary, "sluice/cmd/sluice")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -45,23 +41,6 @@ func run(m *testing.M) int {
 		return 1
 	}
 	return m.Run()
-}
-
-// dependOnSources looks at what the binary is made of. The go command remembers what a test has looked at, and does not take
-// yesterday's result for today's when it has changed; of the binary it knows nothing.
-func dependOnSources(dirs ...string) error {
-	for _, dir := range dirs {
-		err := filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
-			if err == nil && filepath.Ext(path) == ".go" {
-				_, err = os.Stat(path)
-			}
-			return err
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // patience bounds every single wait of these tests.
