@@ -159,6 +159,7 @@ func TestEarly(t *testing.T) {
 		{"blank line and a request", "\r\nGET", 3, ErrNone},
 		{"v1 family", "PROXY HTTP", 7, Malformed},
 		{"v1 transport", "PROXY TCP5", 10, Malformed},
+		{"v1 a second CR after UNKNOWN", "PROXY UNKNOWN\r\r\n", 15, Malformed},
 		{"v1 a letter in an address", "PROXY TCP4 1.2.x", 16, Malformed},
 		{"v1 a line without an end", "PROXY UNKNOWN" + strings.Repeat(" ", 200), 107, TooLong},
 		{"v2 signature", "\r\n\r\n\x00\r\nQUIX", 11, ErrNone},

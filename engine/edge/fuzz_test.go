@@ -22,6 +22,8 @@ func TestMain(m *testing.M) {
 
 func seed(f *testing.F) {
 	f.Helper()
+	f.Add([]byte("PROXY UNKNOWN\r\r\n"))
+	f.Add([]byte("PROXY UNKNOWN \r\r\n"))
 	for _, v := range vectors(f) {
 		f.Add(v.wire)
 		f.Add(append(v.wire[:len(v.wire):len(v.wire)], "\x16\x03\x01"...))

@@ -45,7 +45,7 @@ func checkV1(line []byte) error {
 	}
 	rest := line[len(v1Prefix):]
 	if matches(rest, v1Unk) {
-		if len(rest) > len(v1Unk) && rest[len(v1Unk)] != ' ' && rest[len(v1Unk)] != '\r' {
+		if len(rest) > len(v1Unk) && rest[len(v1Unk)] != ' ' && !crlfAt(rest, len(v1Unk)) {
 			return Malformed
 		}
 		return nil
