@@ -8,9 +8,10 @@ import (
 )
 
 const (
-	// baseDescriptors are those the process holds whatever it carries: standard streams, epolls, listeners, admin, resolver,
-	// state files.
+	// baseDescriptors are those the process holds whatever it carries: standard streams, admin, resolver, state files.
 	baseDescriptors = 64
+	// perLoop are those of a gnet loop and a relay loop: epolls, events, a listener, the pipes that records are woven with.
+	perLoop = 12
 	// reserve is kept free above that: gnet stops its whole engine when accept finds no descriptor, so admission must stop
 	// well before.
 	reserve = 64
@@ -21,6 +22,7 @@ const (
 // budget is the process's account of descriptors and connections. Any goroutine may use it.
 type budget struct {
 	descriptors int64        // there may be so many
+	base        int64        // of them, for what is no connection
 	connections int64        // clients at once
 	handshakes  int64        // of them unfinished
 	pending     atomic.Int64 // connections in gnet
@@ -54,9 +56,9 @@ func raiseDescriptors() (int64, error) {
 }
 
 // newBudget divides the descriptors there are. A limit of 0 connections means as many as fit.
-func newBudget(descriptors int64, pipes, connections int) *budget {
-	b := &budget{descriptors: descriptors - reserve}
-	fit := max((b.descriptors-baseDescriptors-2*int64(pipes))/2-perRelay, 8)
+func newBudget(descriptors int64, loops, pipes, connections int) *budget {
+	b := &budget{descriptors: descriptors - reserve, base: baseDescriptors + perLoop*int64(loops)}
+	fit := max((b.descriptors-b.base-2*int64(pipes))/2-perRelay, 8)
 	b.connections = int64(connections)
 	if connections <= 0 || b.connections > fit {
 		b.connections = fit
@@ -87,7 +89,7 @@ func spareDescriptors(n int) bool {
 const maxHandshakes = 8192
 
 // used is an upper bound of the descriptors held.
-func (b *budget) used() int64 { return baseDescriptors + b.pending.Load() + b.relayed() }
+func (b *budget) used() int64 { return b.base + b.pending.Load() + b.relayed() }
 
 // admit says whether one more connection, which pending already counts, can be carried.
 func (b *budget) admit() refusal {

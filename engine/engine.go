@@ -26,7 +26,7 @@ import (
 
 const (
 	pipesPerLoop   = 32
-	allPipes       = 224 // of 256 KiB: what an unprivileged user may have, less some
+	allPipes       = 112 // of 512 KiB: what an unprivileged user may have, less some
 	replayCapacity = 1 << 21
 	hintEvery      = 30 * time.Second
 	optional       = config.Optional
@@ -88,7 +88,7 @@ func New(cfg *config.Config, log *slog.Logger, version string) (*Engine, error) 
 		return nil, fmt.Errorf("descriptor limit: %w", err)
 	}
 	pipes := max(min(pipesPerLoop, allPipes/loops), 1)
-	e.budget = newBudget(limit, pipes*loops, cfg.MaxConnections)
+	e.budget = newBudget(limit, loops, pipes*loops, cfg.MaxConnections)
 	e.budget.relayed = e.sum((*splice.Stats).Descriptors)
 	e.budget.relays = e.sum(func(s *splice.Stats) int64 {
 		return s.Relays[splice.ToDC].Load() + s.Relays[splice.ToFront].Load() - s.Shadows.Load()

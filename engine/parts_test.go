@@ -55,9 +55,9 @@ func TestDialResults(t *testing.T) {
 
 func TestBudget(t *testing.T) {
 	var relays, relayed int64
-	b := newBudget(1000, 10, 0)
+	b := newBudget(1000, 2, 10, 0)
 	b.relays, b.relayed = func() int64 { return relays }, func() int64 { return relayed }
-	if b.connections != (1000-reserve-baseDescriptors-20)/2-perRelay {
+	if b.connections != (1000-reserve-baseDescriptors-2*perLoop-20)/2-perRelay {
 		t.Errorf("%d connections fit", b.connections)
 	}
 	b.pending.Store(b.connections)
@@ -69,7 +69,7 @@ func TestBudget(t *testing.T) {
 		t.Errorf("beyond the limit of connections: %q", why)
 	}
 	b.pending.Store(1)
-	relayed = b.descriptors - baseDescriptors - 1 - perRelay
+	relayed = b.descriptors - baseDescriptors - 2*perLoop - 1 - perRelay
 	if why := b.admit(); why != "" {
 		t.Errorf("at the limit of descriptors: %q", why)
 	}
@@ -77,10 +77,10 @@ func TestBudget(t *testing.T) {
 	if why := b.admit(); why != refusedDescriptors {
 		t.Errorf("beyond the limit of descriptors: %q", why)
 	}
-	if b := newBudget(1000, 10, 5000); b.connections >= 1000 {
+	if b := newBudget(1000, 2, 10, 5000); b.connections >= 1000 {
 		t.Errorf("%d connections for 1000 descriptors", b.connections)
 	}
-	if b := newBudget(20000, 10, 50); b.connections != 50 || b.handshakes != 25 {
+	if b := newBudget(20000, 2, 10, 50); b.connections != 50 || b.handshakes != 25 {
 		t.Errorf("%d connections, %d handshakes", b.connections, b.handshakes)
 	}
 }

@@ -53,7 +53,6 @@ func (l *Loop) discard(x *half) {
 		l.pipes.release(x.pipe)
 		x.pipe = nil
 	}
-	x.owed = 0
 }
 
 // end closes whatever r holds and frees its slot. It may be called in any state but free.

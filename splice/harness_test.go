@@ -50,13 +50,18 @@ func startLoop(t testing.TB, cfg Config) *Loop {
 	if err != nil {
 		t.Fatal(err)
 	}
+	runLoop(t, l)
+	return l
+}
+
+func runLoop(t testing.TB, l *Loop) {
+	t.Helper()
 	var running sync.WaitGroup
 	running.Go(func() { _ = l.Run() })
 	t.Cleanup(func() {
 		l.Close()
 		running.Wait()
 	})
-	return l
 }
 
 // owner records a relay's life.

@@ -60,6 +60,7 @@ type Loop struct {
 	epoch   time.Time
 	slab    slab
 	pipes   pipes
+	loom    loom
 	chunks  chunks
 	wheel   *wheel.Wheel
 	ready   []*relay
@@ -92,6 +93,7 @@ func New(cfg Config) (*Loop, error) {
 		return nil, fmt.Errorf("splice: epoll_ctl: %w", err)
 	}
 	if !l.cfg.NoSplice {
+		l.loom.set()
 		l.pipes.fill()
 	}
 	l.stats.Splices.Store(!l.cfg.NoSplice)
@@ -293,6 +295,7 @@ func (l *Loop) countPipes() {
 }
 
 func (l *Loop) closeOwn() {
+	l.loom.close()
 	l.pipes.close()
 	l.countPipes()
 	_ = unix.Close(l.ep)

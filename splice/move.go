@@ -14,7 +14,7 @@ const (
 	copyLimit = 16 << 10
 
 	maxBurst   = 4        // a copy of up to 16 records
-	spliceUnit = 64 << 10 // a splice in starts at this and doubles to PipeSize
+	spliceUnit = 64 << 10 // a splice in starts at this and doubles to burstSize
 )
 
 // move carries half h as far as its source, its sink and its budget allow, and says whether the budget was what ended it.
@@ -60,7 +60,7 @@ func (l *Loop) take(r *relay, h int) int {
 	case h == down && r.mode == Recrypt:
 		return l.takeFramed(r, r.download)
 	}
-	if x := &r.half[h]; x.bulk && l.lendPipe(r, h) {
+	if x := &r.half[h]; x.bulk && (r.mode == Raw || l.loom.ready()) && l.lendPipe(r, h) {
 		return l.takeSplice(r, h)
 	}
 	if r.mode == Raw {
@@ -241,10 +241,7 @@ func (l *Loop) flush(r *relay, h int) bool {
 		return false
 	}
 	if x.pipe != nil && x.pipe.held > 0 {
-		if r.mode == Raw {
-			return l.drainRaw(r, h)
-		}
-		return l.drainFramed(r, h)
+		return l.drain(r, h)
 	}
 	return r.state == open
 }

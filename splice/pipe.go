@@ -4,15 +4,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// PipeSize is the capacity a pipe is asked to have: 256 KiB is the knee (128 KiB costs 1.14 times as much, 1 MiB nothing less).
-const PipeSize = 256 << 10
+const (
+	// burstSize is the most that one splice takes from a socket: 256 KiB is the knee (128 KiB costs 1.14 times as much, 1 MiB
+	// nothing less).
+	burstSize = 256 << 10
 
-// minPipe is the least capacity worth having. An unprivileged user beyond its pipe budget silently gets 8 KiB.
-const minPipe = 64 << 10
+	// PipeSize is the capacity a pipe is asked to have. A burst in its records needs more slots than bare: one for each header
+	// and one for each page that a record's border cuts.
+	PipeSize = 2 * burstSize
+
+	// minPipe is the least capacity worth having. An unprivileged user beyond its pipe budget silently gets 8 KiB.
+	minPipe = 64 << 10
+)
 
 // pipe is a kernel pipe between two sockets. It is borrowed by a half while bytes are in flight.
 type pipe struct {
 	r, w  int32
+	size  int    // its capacity in bytes
 	held  int    // bytes in it
 	user  *relay // who has it, for reclaiming
 	which uint8  // and the half
@@ -36,22 +44,39 @@ func (p *pipes) fill() {
 }
 
 func (p *pipes) make() bool {
-	var fds [2]int
-	if unix.Pipe2(fds[:], unix.O_NONBLOCK|unix.O_CLOEXEC) != nil {
+	b := newPipe(PipeSize)
+	if b == nil {
 		return false
 	}
-	_, _ = unix.FcntlInt(uintptr(fds[0]), unix.F_SETPIPE_SZ, PipeSize)
-	size, err := unix.FcntlInt(uintptr(fds[0]), unix.F_GETPIPE_SZ, 0)
-	if err != nil || size < minPipe {
-		_, _ = unix.Close(fds[0]), unix.Close(fds[1])
-		return false
+	if p.size == 0 || b.size < p.size {
+		p.size = b.size
 	}
-	if p.size == 0 || size < p.size {
-		p.size = size
-	}
-	p.idle = append(p.idle, &pipe{r: int32(fds[0]), w: int32(fds[1])})
+	p.idle = append(p.idle, b)
 	p.made++
 	return true
+}
+
+// newPipe makes a pipe of about the capacity asked for, or nil.
+func newPipe(capacity int) *pipe {
+	var fds [2]int
+	if unix.Pipe2(fds[:], unix.O_NONBLOCK|unix.O_CLOEXEC) != nil {
+		return nil
+	}
+	_, _ = unix.FcntlInt(uintptr(fds[0]), unix.F_SETPIPE_SZ, capacity)
+	size, err := unix.FcntlInt(uintptr(fds[0]), unix.F_GETPIPE_SZ, 0)
+	p := &pipe{r: int32(fds[0]), w: int32(fds[1]), size: size}
+	if err != nil || size < min(minPipe, capacity) {
+		p.destroy()
+		return nil
+	}
+	return p
+}
+
+func (p *pipe) destroy() {
+	if p != nil {
+		sysClose(p.r)
+		sysClose(p.w)
+	}
 }
 
 // borrow takes an empty pipe, or nil when there is none to be had.
@@ -81,8 +106,7 @@ func (p *pipes) release(b *pipe) {
 		p.idle = append(p.idle, b)
 		return
 	}
-	sysClose(b.r)
-	sysClose(b.w)
+	b.destroy()
 	p.made--
 }
 
@@ -99,8 +123,7 @@ func (p *pipes) stalest(before int64) *pipe {
 
 func (p *pipes) close() {
 	for _, b := range p.idle {
-		sysClose(b.r)
-		sysClose(b.w)
+		b.destroy()
 		p.made--
 	}
 	p.idle = nil

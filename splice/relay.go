@@ -136,7 +136,6 @@ type half struct {
 	rest  *chunk // read and not yet sent, ready for the wire; goes before what is in the pipe
 	pipe  *pipe  // borrowed while it holds bytes or the burst lasts
 	bytes uint64 // payload sent to the sink
-	owed  uint16 // bytes of the announced record that are still to follow
 	burst uint8  // see grow and shrink
 	bulk  bool   // the last read filled its buffer: use the pipe
 	dead  bool   // the sink is gone

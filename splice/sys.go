@@ -39,12 +39,31 @@ func sysSend(fd int32, p []byte, flags int) (int, unix.Errno) {
 
 // sysSplice moves up to n bytes between a socket and a pipe. Splicing into a socket whose peer is gone raises SIGPIPE, which
 // the Go runtime ignores for descriptors above 2.
-func sysSplice(from, to int32, n int, flags int) (int, unix.Errno) {
+func sysSplice(from, to int32, n int) (int, unix.Errno) {
 	for {
 		w, _, e := unix.RawSyscall6(unix.SYS_SPLICE, uintptr(from), 0, uintptr(to), 0, uintptr(n),
-			uintptr(flags|unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK))
+			unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
 		if e != unix.EINTR {
 			return int(w), e
+		}
+	}
+}
+
+// sysTee repeats the first n bytes of one pipe in another; they stay in the first.
+func sysTee(from, to int32, n int) (int, unix.Errno) {
+	for {
+		w, _, e := unix.RawSyscall6(unix.SYS_TEE, uintptr(from), uintptr(to), uintptr(n), unix.SPLICE_F_NONBLOCK, 0, 0)
+		if e != unix.EINTR {
+			return int(w), e
+		}
+	}
+}
+
+func sysWrite(fd int32, p []byte) (int, unix.Errno) {
+	for {
+		n, _, e := unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+		if e != unix.EINTR {
+			return int(n), e
 		}
 	}
 }
