@@ -2,6 +2,7 @@ package faketls
 
 import (
 	"bytes"
+	"crypto/ecdh"
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
@@ -168,6 +169,23 @@ func TestFlightECDSA(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkFlight(t, flight, testKey, h.Random)
+}
+
+// The key share is the public key that x25519 itself makes of the same random bytes.
+func TestPointIsX25519s(t *testing.T) {
+	rnd := rand.NewChaCha8([32]byte{25, 51, 9})
+	for range 200 {
+		scalar := make([]byte, x25519Len)
+		_, _ = rnd.Read(scalar)
+		private, err := ecdh.X25519().NewPrivateKey(scalar)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := appendPoint([]byte("x"), bytes.NewReader(scalar))
+		if want := append([]byte("x"), private.PublicKey().Bytes()...); err != nil || !bytes.Equal(got, want) {
+			t.Fatalf("%x: %x, %v, want %x", scalar, got, err, want)
+		}
+	}
 }
 
 func TestFlightWithoutRandomness(t *testing.T) {
