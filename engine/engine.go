@@ -153,6 +153,7 @@ func (e *Engine) clock() int64 { return int64(time.Since(e.epoch)) }
 // Run listens and carries connections until ctx ends; then it drains: no new clients, those in their handshake finish, relays
 // go on for the configured time. It returns nil after a drain, whether or not relays had to be cut.
 func (e *Engine) Run(ctx context.Context) error {
+	tuneCollector()
 	addrs, held, err := reservePorts(e.live.Load().cfg.Listen)
 	if err != nil {
 		e.discard()

@@ -37,7 +37,7 @@ func (c *conn) toDC(f *obfs.Frame) {
 		return
 	}
 	ses := e.newSession(c)
-	ses.dc, ses.addrs = int32(number), addrs
+	ses.dc = int32(number)
 	r.Addrs, r.Owner = addrs, ses
 	if r.Client, err = c.dup(); err != nil {
 		c.quit(handoffFailed)
@@ -94,7 +94,7 @@ func (c *conn) frontRelay(early []byte) (splice.Relay, bool) {
 		return splice.Relay{}, false
 	}
 	ses := e.newSession(c)
-	ses.front, ses.addrs = f, addrs
+	ses.front = &place{front: f}
 	r := splice.Relay{Client: -1, Mode: splice.Raw, Addrs: addrs, Path: path, Early: early, Owner: ses}
 	if v := c.live.cfg.FrontProxyProtocol; v != 0 {
 		r.Preface = edge.AppendHeader(nil, v, c.client, c.local())
@@ -129,7 +129,7 @@ func (c *conn) castShadow() {
 		return
 	}
 	ses := r.Owner.(*session)
-	ses.shadowOf.Store(c)
+	ses.front.shadowOf.Store(c)
 	id, err := c.shard.relay.Add(r)
 	if err != nil {
 		c.live.front.Release()
@@ -157,7 +157,7 @@ func (c *conn) followShadow(why cause) {
 		_ = unix.Close(fd)
 		why = handoffFailed
 	}
-	c.owner.shadowOf.Store(nil)
+	c.owner.front.shadowOf.Store(nil)
 	c.leave(why)
 }
 

@@ -14,22 +14,45 @@ import (
 )
 
 // session is what the engine remembers of a relay: enough to count and log its end. Its methods are the relay loop's calls.
+//
+// There is one for each established relay, however long it is idle: every byte counts.
 type session struct {
 	shard        *shard
 	live         *live
-	peer, client netip.AddrPort
-	addrs        []netip.AddrPort
-	front        *front.Front         // of a fronted one, else nil
-	shadowOf     atomic.Pointer[conn] // of a shadow, until its client follows it
-	dc           int32                // of a relay to a DC
+	front        *place // of a fronted one, else nil
+	peer, client endpoint
+	dc           int32 // of a relay to a DC
+}
+
+// place is a stranger's place at the front.
+type place struct {
+	front    *front.Front
+	shadowOf atomic.Pointer[conn] // of a shadow, until its client follows it
 }
 
 func (e *Engine) newSession(c *conn) *session {
-	return &session{shard: c.shard, live: c.live, peer: c.peer, client: c.client}
+	return &session{shard: c.shard, live: c.live, peer: endpointOf(c.peer), client: endpointOf(c.client)}
+}
+
+// endpoint is a netip.AddrPort in half the memory: without a zone.
+type endpoint struct {
+	ip   [16]byte
+	port uint16
+}
+
+func endpointOf(a netip.AddrPort) (e endpoint) {
+	if a.IsValid() {
+		e = endpoint{ip: a.Addr().As16(), port: a.Port()}
+	}
+	return e
+}
+
+func (e endpoint) String() string {
+	return netip.AddrPortFrom(netip.AddrFrom16(e.ip).Unmap(), e.port).String()
 }
 
 // Dialed counts an attempt to connect and remembers what it says of the address.
-func (s *session) Dialed(i int, err error, took time.Duration) {
+func (s *session) Dialed(addr netip.AddrPort, err error, took time.Duration) {
 	e := s.shard.e
 	result := dialResult(err)
 	if s.front != nil {
@@ -46,17 +69,17 @@ func (s *session) Dialed(i int, err error, took time.Duration) {
 		e.dcDialSeconds.Observe(s.shard.index, took.Seconds())
 	}
 	if result != dialExhausted {
-		s.live.dcs.Report(n, s.addrs[i], err == nil, time.Now())
+		s.live.dcs.Report(n, addr, err == nil, time.Now())
 	}
 	if err != nil {
 		e.limited.line("dc_dial", slog.LevelWarn, "a data centre cannot be reached", slog.Int("dc", n),
-			slog.String("address", s.addrs[i].String()), slog.String("error", err.Error()))
+			slog.String("address", addr.String()), slog.String("error", err.Error()))
 	}
 }
 
 // Spoke tells the connection, on its own loop, what is heard of its shadow's front.
 func (s *session) Spoke(reached bool) {
-	c := s.shadowOf.Load()
+	c := s.front.shadowOf.Load()
 	if c == nil {
 		return
 	}
@@ -73,7 +96,7 @@ func (s *session) Closed(end splice.End) {
 	e, i := s.shard.e, s.shard.index
 	text := "relay closed"
 	if s.front != nil {
-		s.front.Release()
+		s.front.front.Release()
 		e.frontsClosed[end.Cause].Inc(i)
 		text = "front closed"
 	} else {

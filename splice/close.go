@@ -69,6 +69,8 @@ func (l *Loop) end(r *relay, c Cause) {
 			sysClose(fd)
 		}
 	}
+	l.warm.leave(&r.upload)
+	l.warm.leave(r.download)
 	l.stats.Relays[r.mode.kind()].Add(-1)
 	if r.id != 0 {
 		delete(l.shadows, r.id)
@@ -92,9 +94,6 @@ func (l *Loop) watch(r *relay) {
 	case r.state == open && r.deadline == 0:
 		due = min(due, max(r.active+l.idle(r), l.now+int64(wheelTick)))
 	}
-	if r.upload.live() {
-		due = min(due, l.now+int64(quietAfter))
-	}
 	if r.due == 0 || due < r.due {
 		r.due = l.wheel.Add(due, uint64(r.slot)|uint64(r.gen)<<32)
 	}
@@ -111,8 +110,6 @@ func (l *Loop) timer(item uint64) {
 	gen := r.gen
 	l.expire(r)
 	if r.gen == gen && r.state != free {
-		r.upload.restIfQuiet(l.now)
-		r.download.restIfQuiet(l.now)
 		l.watch(r)
 	}
 }

@@ -54,7 +54,7 @@ func (l *Loop) dialFailed(r *relay, i int, err unix.Errno) {
 		sysClose(s.fd)
 		*s = side{fd: -1}
 	}
-	r.owner.Dialed(i, err, time.Duration(l.clock()-r.dial.started))
+	r.owner.Dialed(r.dial.addr(i), err, time.Duration(l.clock()-r.dial.started))
 }
 
 // connect opens a non-blocking socket and starts its connect; 0 means that it is under way or done.
@@ -91,7 +91,15 @@ func (d *dial) count() int {
 	return len(d.addrs)
 }
 
-// at is the address to try as the i-th.
+// addr is the i-th address as the owner knows it.
+func (d *dial) addr(i int) netip.AddrPort {
+	if d.path != "" {
+		return netip.AddrPort{}
+	}
+	return d.addrs[i]
+}
+
+// at is the same as the kernel knows it.
 func (d *dial) at(i int) unix.Sockaddr {
 	if d.path != "" {
 		return &unix.SockaddrUnix{Name: d.path}
@@ -134,7 +142,7 @@ func (l *Loop) stepDial(r *relay) {
 		l.dialNext(r)
 		return
 	}
-	r.owner.Dialed(d.next-1, nil, time.Duration(l.clock()-d.started))
+	r.owner.Dialed(d.addr(d.next-1), nil, time.Duration(l.clock()-d.started))
 	l.opened(r)
 }
 

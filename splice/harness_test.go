@@ -74,7 +74,7 @@ type owner struct {
 
 func newOwner() *owner { return &owner{spoke: make(chan bool, 9), closed: make(chan End, 9)} }
 
-func (o *owner) Dialed(_ int, err error, _ time.Duration) {
+func (o *owner) Dialed(_ netip.AddrPort, err error, _ time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.dials = append(o.dials, err)

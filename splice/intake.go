@@ -18,7 +18,7 @@ const (
 )
 
 // keptOrders bounds the memory that a burst of orders leaves behind.
-const keptOrders = 1024
+const keptOrders = 128
 
 // order is what another goroutine asks of the loop.
 type order struct {
@@ -127,7 +127,7 @@ func (l *Loop) begin(q *Relay, id uint64) {
 	r.started, r.active = l.now, l.now
 	r.side[client].fd = int32(q.Client)
 	r.dial = &dial{addrs: q.Addrs, path: q.Path, preface: q.Preface, early: q.Early}
-	r.upload, r.download = q.ciphers()
+	r.crypts(q)
 	l.stats.Relays[r.mode.kind()].Add(1)
 	if id != 0 {
 		l.shadows[id] = r

@@ -29,7 +29,6 @@ const (
 	wheelTick  = 50 * time.Millisecond
 	wheelSlots = 256 // 12.8 s: no relay goes longer than that without a look
 
-	quietAfter   = 5 * time.Second        // of no upload: drop the live ciphers
 	drainTime    = 10 * time.Second       // for the rest of a broken side to be taken by the other
 	lingerTime   = 2 * time.Second        // for a tail to leave before the RST that follows it
 	lingerLook   = 50 * time.Millisecond  // between looks at that
@@ -61,6 +60,7 @@ type Loop struct {
 	slab    slab
 	pipes   pipes
 	loom    loom
+	warm    warm
 	chunks  chunks
 	wheel   *wheel.Wheel
 	ready   []*relay
@@ -152,6 +152,7 @@ func (l *Loop) once() error {
 		return err
 	}
 	l.wheel.Advance(l.now, l.timer)
+	l.warm.rest(l.now)
 	l.takeOrders()
 	l.runReady()
 	return nil
@@ -163,6 +164,9 @@ func (l *Loop) wait() error {
 	if len(l.ready) > 0 {
 		timeout = 0
 	} else if d, ok := l.wheel.Next(l.clock()); ok {
+		if l.warm.taken > 0 {
+			d = min(d, quietLook)
+		}
 		timeout = int((d + time.Millisecond - 1) / time.Millisecond)
 	}
 	n, err := unix.EpollWait(l.ep, l.events[:], timeout)

@@ -138,7 +138,7 @@ func (l *Loop) frame(n int, c *crypt) []byte {
 		faketls.PutHeader(l.scratch[at:], size)
 		at += recordHeader
 		if c != nil {
-			c.apply(l.scratch[at:at+size], l.now)
+			l.warm.apply(c, l.scratch[at:at+size], l.now)
 		}
 		at += size
 		left -= size
@@ -175,11 +175,11 @@ func (l *Loop) takeUpload(r *relay) int {
 func (l *Loop) decode(r *relay, b []byte) ([]byte, bool) {
 	n, err := r.deframer.Deframe(b)
 	b = b[:n]
-	if c := r.upload; c.skip > 0 {
+	if c := &r.upload; c.skip > 0 {
 		passed := min(int(c.skip), n)
 		b, c.skip = b[passed:], c.skip-uint8(passed)
 	}
-	r.upload.apply(b, l.now)
+	l.warm.apply(&r.upload, b, l.now)
 	l.count(r, up, len(b), Crypted)
 	return b, err == nil
 }

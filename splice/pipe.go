@@ -143,7 +143,7 @@ type chunks struct {
 
 const (
 	chunkSize  = 17 << 10 // a full record with its header
-	maxSpare   = 64
+	maxSpare   = 16
 	heldBudget = 16 << 20 // bytes beyond which no pipe is drained into memory
 )
 

@@ -156,14 +156,8 @@ func TestReclaim(t *testing.T) {
 
 // idleRelay is an open relay of a loop with one pipe that nobody runs.
 func idleRelay(t *testing.T, mode Mode) (*Loop, *relay) {
-	l, err := New(Config{Pipes: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		l.Close()
-		_ = l.Run()
-	})
+	t.Helper()
+	l := alone(t, Config{Pipes: 1})
 	_, _ = byHand(t, l, mode)
 	return l, l.slab.at(0)
 }
@@ -276,7 +270,7 @@ func TestPanicCostsOneConnection(t *testing.T) {
 
 type faulty struct{ *owner }
 
-func (f *faulty) Dialed(int, error, time.Duration) { panic("a fault") }
+func (f *faulty) Dialed(netip.AddrPort, error, time.Duration) { panic("a fault") }
 
 // Thousands of relays of every kind, closed in every order, leave no descriptor and no pipe (TestMain counts the former).
 func TestChurn(t *testing.T) {

@@ -45,8 +45,9 @@ type Relay struct {
 
 // Owner hears of a relay's life. Every call comes on the loop's goroutine and must not block.
 type Owner interface {
-	// Dialed reports one attempt on Addrs[i] (0 for a unix socket): it took so long, and err says why it failed (nil: it did not).
-	Dialed(i int, err error, took time.Duration)
+	// Dialed reports one attempt on an address (the zero one: a unix socket): it took so long, and err says why it failed (nil: it did
+	// not).
+	Dialed(addr netip.AddrPort, err error, took time.Duration)
 	// Spoke reports, once, that the upstream of a relay without a client has sent something or closed; or, with reached
 	// false, that no address answers.
 	Spoke(reached bool)
@@ -154,7 +155,7 @@ type relay struct {
 	cause  Cause
 
 	deframer faketls.Deframer
-	upload   *crypt
+	upload   crypt  // not when Raw
 	download *crypt // Recrypt only
 
 	started  int64

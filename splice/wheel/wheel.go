@@ -16,6 +16,9 @@ type Wheel struct {
 	held  int
 }
 
+// keptItems bounds the memory that a burst of items leaves behind in every slot it comes by.
+const keptItems = 256
+
 // New makes a wheel of so many slots, each a tick wide, that starts at now.
 func New(tick time.Duration, slots int, now int64) *Wheel {
 	return &Wheel{slots: make([][]uint64, slots), tick: int64(tick), at: now / int64(tick)}
@@ -54,7 +57,9 @@ func (w *Wheel) Advance(now int64, fire func(item uint64)) {
 		for _, item := range due {
 			fire(item)
 		}
-		w.spare = due[:0]
+		if w.spare = due[:0]; cap(due) > keptItems {
+			w.spare = nil
+		}
 	}
 }
 
