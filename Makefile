@@ -49,6 +49,7 @@ demo: build ## client, proxy, data centre and web site on this machine, in a doz
 
 docs: ## rewrite the generated pages
 	$(GO) test ./engine/config -run TestGeneratedFiles -count=1 -update
+	$(GO) generate ./engine/metric
 
 clean:
 	rm -rf bin

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
+
+	"sluice/engine/config"
 )
 
 // errNoDescriptors puts a start off: gnet that runs out of them half-way leaves listeners behind that nobody accepts from.
@@ -146,6 +148,10 @@ func (h *handler) OnOpen(g gnet.Conn) ([]byte, gnet.Action) {
 		return nil, gnet.Close
 	}
 	c := h.newConn(g, s)
+	if c.door.edge.Outsiders == config.Drop && c.outside() {
+		e.refuse(s, refusedOutsider)
+		return nil, gnet.Close
+	}
 	g.SetContext(c)
 	s.admit(c)
 	c.watch()
@@ -154,7 +160,7 @@ func (h *handler) OnOpen(g gnet.Conn) ([]byte, gnet.Action) {
 
 func (e *Engine) refuse(s *shard, why refusal) {
 	e.refused[why].Inc(s.index)
-	if why != refusedDraining {
+	if why != refusedDraining && why != refusedOutsider {
 		e.limited.line(string(why), slog.LevelWarn, "a limit is reached and connections are refused", slog.String("limit", string(why)),
 			slog.Int64("connections", e.budget.pending.Load()+e.budget.relays()), slog.Int64("connections_limit", e.budget.connections),
 			slog.Int64("fds", e.budget.used()), slog.Int64("fds_limit", e.budget.descriptors))

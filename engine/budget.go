@@ -38,6 +38,7 @@ const (
 	refusedConnections refusal = "connections"
 	refusedHandshakes  refusal = "handshakes"
 	refusedDraining    refusal = "draining"
+	refusedOutsider    refusal = "outsider" // not from the load balancer's ranges
 )
 
 // raiseDescriptors lifts RLIMIT_NOFILE to its hard limit and returns what now holds.

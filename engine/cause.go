@@ -14,7 +14,9 @@ type cause uint8
 
 const (
 	accepted      cause = iota
-	silent              // closed without a byte: a health check, a port scan
+	silent              // closed without a byte: a port scan
+	health              // the same by the load balancer: its health check
+	outsider            // not from the load balancer's ranges
 	notTLS              // the first bytes are no TLS handshake record
 	badHello            // a hello that breaks its grammar
 	helloTooLong        // more than faketls.MaxHello
@@ -44,7 +46,7 @@ const (
 )
 
 var causeNames = [causes]string{
-	"ok", "silent", "not_tls", "bad_hello", "hello_too_long", "no_tls13", "no_key_share", "no_name", "unknown_name",
+	"ok", "silent", "health", "outsider", "not_tls", "bad_hello", "hello_too_long", "no_tls13", "no_key_share", "no_name", "unknown_name",
 	"bad_digest", "clock_skew", "replay", "replay_full", "hello_timeout", "hello_end", "bad_header", "header_missing",
 	"header_timeout", "header_end", "bad_frame", "unknown_dc", "frame_timeout", "frame_end", "flight_failed", "handoff_failed",
 	"evicted", "stopped",

@@ -9,6 +9,7 @@ import (
 	"github.com/panjf2000/gnet/v2"
 
 	"sluice/engine/access"
+	"sluice/engine/config"
 	"sluice/engine/edge"
 	"sluice/splice"
 )
@@ -56,6 +57,7 @@ type conn struct {
 	id     uint64
 	stage  stage
 	live   *live // the configuration in force when it came
+	door   *door // of live: the one it came in by
 	opened int64
 	due    int64 // when the stage's patience ends
 
@@ -76,13 +78,16 @@ type conn struct {
 func (h *handler) newConn(g gnet.Conn, s *shard) *conn {
 	e := h.engine
 	c := &conn{shard: s, gnet: g, live: e.live.Load(), opened: e.clock(), peer: addrPort(g.RemoteAddr()), header: headerResults}
-	c.client = c.peer
+	c.client, c.door = c.peer, e.door(c.live, g.LocalAddr())
 	c.stage, c.due = inHello, c.opened+int64(c.live.cfg.HandshakeTimeout)
-	if c.live.cfg.ProxyProtocol != 0 {
+	if c.door.edge.Header != config.Off && !c.outside() {
 		c.stage, c.due = inHeader, c.opened+int64(min(headerTime, c.live.cfg.HandshakeTimeout))
 	}
 	return c
 }
+
+// outside says whether c comes past the load balancer that it should come from. Whatever it says, it is a stranger.
+func (c *conn) outside() bool { return c.door.shuts(c.peer.Addr()) }
 
 // watch has the wheel bring c back for its next deadline.
 func (c *conn) watch() {
@@ -111,7 +116,7 @@ func (c *conn) timer(now int64) {
 func (c *conn) expire() {
 	switch c.stage {
 	case inHeader:
-		if len(c.said) == 0 && c.live.cfg.ProxyProtocol == optional {
+		if len(c.said) == 0 && c.door.edge.Header == config.Optional {
 			c.stage, c.due = inHello, c.opened+int64(c.live.cfg.HandshakeTimeout)
 			c.castShadow()
 			c.watch()
@@ -177,7 +182,7 @@ func (c *conn) readHeader() bool {
 		c.said = c.said[:copy(c.said, c.said[n:])]
 	case err == edge.ErrShort:
 		return false
-	case err == edge.ErrNone && c.live.cfg.ProxyProtocol == optional:
+	case err == edge.ErrNone && c.door.edge.Header == config.Optional:
 	case err == edge.ErrNone:
 		e.headers[headerAbsent].Inc(i)
 		c.toFront(headerMissing)
@@ -199,6 +204,8 @@ func (c *conn) ended(reset bool) {
 	switch {
 	case c.stage == inFrame:
 		c.quit(frameEnd)
+	case len(c.said) == 0 && !c.shadowed && c.door.fromEdge(c.peer.Addr()):
+		c.quit(health)
 	case len(c.said) == 0 && !c.shadowed:
 		c.quit(silent)
 	case reset:

@@ -7,7 +7,9 @@ import (
 	"runtime"
 	"strconv"
 	"sync/atomic"
+	"time"
 
+	"sluice/engine/edge/ranges"
 	"sluice/engine/metric"
 	"sluice/splice"
 )
@@ -23,6 +25,7 @@ type counters struct {
 	skew             *metric.Histogram
 	headers          [headerResults]*metric.Counter
 	refused          map[refusal]*metric.Counter
+	rangesRefreshes  [2]*metric.Counter // ok, failed
 	dcDials          map[int]*[dials]*metric.Counter
 	dcDialSeconds    *metric.Histogram
 	frontDials       [dials]*metric.Counter
@@ -58,8 +61,11 @@ func (c *counters) initCounters(loops int) {
 	for i := range c.headers {
 		c.headers[i] = m.Counter("sluice_proxy_headers_total", "result", headerResult(i).String())
 	}
-	for _, why := range []refusal{refusedDescriptors, refusedConnections, refusedHandshakes, refusedDraining} {
+	for _, why := range []refusal{refusedDescriptors, refusedConnections, refusedHandshakes, refusedDraining, refusedOutsider} {
 		c.refused[why] = m.Counter("sluice_refused_total", "cause", string(why))
+	}
+	for i, result := range []string{"ok", "failed"} {
+		c.rangesRefreshes[i] = m.Counter("sluice_ranges_refreshes_total", "result", result)
 	}
 	for i := range c.frontDials {
 		c.frontDials[i] = m.Counter("sluice_front_dials_total", "result", dialNames[i])
@@ -141,6 +147,16 @@ func (e *Engine) registerGauges() {
 	m.CounterFunc("sluice_replay_full_total", func() uint64 { return e.replay.Stats().Full })
 	m.CounterFunc("sluice_replay_rotations_total", func() uint64 { return e.replay.Stats().Rotations })
 	e.registerFront(gauge)
+	m.GaugeEach("sluice_ranges_prefixes", func(emit func(value float64, labels ...string)) {
+		e.eachList(func(s ranges.State) { emit(float64(s.Prefixes), "source", s.Source) })
+	})
+	m.GaugeEach("sluice_ranges_age_seconds", func(emit func(value float64, labels ...string)) {
+		e.eachList(func(s ranges.State) {
+			if s.Changes && !s.Taken.IsZero() {
+				emit(time.Since(s.Taken).Seconds(), "source", s.Source)
+			}
+		})
+	})
 	m.GaugeEach("sluice_dc_address_healthy", func(emit func(value float64, labels ...string)) {
 		e.live.Load().dcs.Each(func(n int, addr netip.AddrPort, healthy bool) {
 			emit(metric.Bool(healthy), "dc", strconv.Itoa(n), "address", addr.String())

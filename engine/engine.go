@@ -29,7 +29,6 @@ const (
 	allPipes       = 112 // of 512 KiB: what an unprivileged user may have, less some
 	replayCapacity = 1 << 21
 	hintEvery      = 30 * time.Second
-	optional       = config.Optional
 )
 
 // Engine is the running proxy. New, Run once, then Reload as often as wanted.
@@ -58,7 +57,8 @@ type Engine struct {
 	restarts  atomic.Uint64
 	handler   atomic.Pointer[handler] // of the gnet engine that runs
 	reloading sync.Mutex
-	run       context.Context // ends with Run; fronts' resolvers hang on it
+	run       context.Context        // ends with Run; fronts' resolvers and the keepers of ranges hang on it
+	doors     map[netip.AddrPort]int // the listeners' places in live.doors, from when the ports are known
 }
 
 // The states of an engine.
@@ -74,6 +74,7 @@ type live struct {
 	users *access.Table
 	dcs   *dc.Book
 	front *front.Front
+	doors []door             // of cfg.Listen
 	stop  context.CancelFunc // of the front's resolver
 }
 
@@ -131,12 +132,16 @@ func (e *Engine) makeLive(cfg *config.Config) (*live, error) {
 	for i, s := range cfg.Secrets {
 		users[i] = access.User{Key: s.Key, Host: s.Host}
 	}
+	doors, err := e.makeDoors(cfg)
+	if err != nil {
+		return nil, err
+	}
 	f, err := e.makeFront(cfg)
 	if err != nil {
 		return nil, err
 	}
 	return &live{
-		cfg: cfg, users: access.NewTable(users), front: f,
+		cfg: cfg, users: access.NewTable(users), front: f, doors: doors,
 		dcs: dc.NewBook(cfg.DC, dc.Preference(cfg.IPPreference)),
 	}, nil
 }
@@ -161,6 +166,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 	defer held.release()
 	e.listening = addrs
+	e.indexDoors()
 	run, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	e.run = run
@@ -201,7 +207,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	case err := <-accepting:
 		return err
 	}
-	e.startFront(e.live.Load())
+	e.startUpkeep()
 	go e.learn(run)
 	go e.ticker(run)
 	select {
@@ -284,6 +290,15 @@ func (e *Engine) waitUntil(deadline time.Time, done func() bool) {
 	}
 }
 
+// startUpkeep begins what only happens once we listen: looking names and lists up.
+func (e *Engine) startUpkeep() {
+	e.reloading.Lock()
+	defer e.reloading.Unlock()
+	l := e.live.Load()
+	e.startFront(l)
+	e.startKeepers(l, nil)
+}
+
 // Reload puts another configuration in force for connections to come: secrets, front, DCs, the handshake's time, the PROXY
 // policy. On error everything stays as it was. Sessions are never touched. Listeners, the admin address, the limit of
 // connections, relays' idle time and the clock window (which the replay table is made for) stay until the next start; Reload
@@ -298,6 +313,7 @@ func (e *Engine) Reload(cfg *config.Config) error {
 	old := e.live.Load()
 	if e.run != nil {
 		e.startFront(l)
+		e.startKeepers(l, old)
 	}
 	e.live.Store(l)
 	if old.stop != nil {

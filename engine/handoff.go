@@ -163,7 +163,7 @@ func (c *conn) followShadow(why cause) {
 
 // noteUnexpectedHeader tells a PROXY header that is not expected from other garbage.
 func (c *conn) noteUnexpectedHeader() {
-	if c.header != headerResults {
+	if c.header != headerResults || c.outside() {
 		return
 	}
 	if _, _, err := edge.ParseHeader(c.said); err == nil {

@@ -35,7 +35,10 @@ func (c *conn) readHello() bool {
 		c.toFront(helloCause(err))
 		return false
 	}
-	why := c.admitHello(&h)
+	why := outsider
+	if !c.outside() {
+		why = c.admitHello(&h)
+	}
 	if why == accepted && !c.sendFlight(&h) {
 		why = flightFailed
 	}

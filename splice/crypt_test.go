@@ -10,8 +10,8 @@ import (
 // checked is a crypt with what should come out of it.
 type checked struct {
 	crypt
-	keys    keys
-	in, out int // bytes passed
+	keys keys
+	in   int // bytes passed
 }
 
 // What passes through more directions than there are seats, in any order, is what passes through streams that live for ever.

@@ -43,6 +43,7 @@ func init() { // not in the declaration: help reads the table
 		{"secret", "[--base64] HOST", "make a new secret that looks like the web site HOST", (*app).secret},
 		{"link", "[--host HOST] [--port PORT] [--no-qr]", "show the links and QR codes that clients open", (*app).link},
 		{"check", "", "read the configuration and show what is in force", (*app).check},
+		{"ranges", "[--format plain|nft|ipset|json] [--refresh] [--force] [--of LISTS]", "show from where the load balancer connects, also for a firewall", (*app).ranges},
 		{"health", "", "ask a running proxy whether it is well", (*app).health},
 		{"version", "", "show the version", (*app).version},
 		{"help", "", "show this list", (*app).help},

@@ -63,25 +63,6 @@ func splitList(b []byte) []string {
 	return parts
 }
 
-// binds is a list of addresses to listen on, none twice.
-type binds struct{ list []netip.AddrPort }
-
-func (l *binds) UnmarshalText(b []byte) error {
-	seen := map[netip.AddrPort]bool{}
-	for _, text := range splitList(b) {
-		a, err := parseBind(text)
-		if err != nil {
-			return err
-		}
-		if seen[a] && a.Port() != 0 {
-			return refuse("", "%s is given twice", a)
-		}
-		seen[a] = true
-		l.list = append(l.list, a)
-	}
-	return nil
-}
-
 // dcPort is the port of a data centre's address that names none.
 const dcPort = 443
 

@@ -20,6 +20,15 @@ type Config struct {
 	// ([::]) means dual stack. Port 0 lets the kernel choose.
 	Listen []netip.AddrPort
 
+	// Edges says what stands in front of each of Listen.
+	Edges []Edge
+
+	// Edge is what stands in front of the listeners for which nothing else is said.
+	Edge Edge
+
+	// EdgeRefresh is the time between two looks at the lists of ranges; 0 is never.
+	EdgeRefresh time.Duration
+
 	// Secrets are the keys clients may use, none twice. Empty only in a trial (see Trial).
 	Secrets []Secret
 
@@ -28,9 +37,6 @@ type Config struct {
 
 	// FrontProxyProtocol is the version (1 or 2) of the PROXY header sent to the front, 0 for none.
 	FrontProxyProtocol int
-
-	// ProxyProtocol says whether clients arrive behind a load balancer that sends PROXY headers.
-	ProxyProtocol Policy
 
 	// DC overrides the built-in addresses of data centres. Keys are 1..5 and 203, and 10000+n for the test
 	// servers; a centre that is not there keeps its built-in addresses.

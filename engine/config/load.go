@@ -82,7 +82,8 @@ func variableOf(field string) string {
 func (r *raw) config(other map[string]string) *Config {
 	c := &Config{
 		Listen: r.Listen.list, Secrets: r.Secret.list,
-		Front: r.Front.to, FrontProxyProtocol: int(r.FrontProxyProtocol), ProxyProtocol: r.ProxyProtocol,
+		Edge: r.edge(), Edges: r.edges(), EdgeRefresh: time.Duration(r.EdgeRefresh),
+		Front: r.Front.to, FrontProxyProtocol: int(r.FrontProxyProtocol),
 		DC: r.dcs(), IPPreference: r.IPPreference,
 		PublicHost: string(r.PublicHost), PublicPort: uint16(r.PublicPort),
 		AlignedDownloads: r.AlignedDownloads == 1, HybridKeyShare: r.HybridKeyShare == 1,
@@ -147,6 +148,7 @@ func (in *input) crossCheck(c *Config) {
 	if a, err := netip.ParseAddrPort(c.AdminListen); err == nil && !a.Addr().IsLoopback() {
 		in.warn(Prefix+"ADMIN_LISTEN", "is open to other machines and asks for no password", "keep it behind a firewall, or use 127.0.0.1")
 	}
+	in.checkEdge(c)
 	for dc, list := range c.DC {
 		if !slices.ContainsFunc(list, c.IPPreference.allows) {
 			in.problem(dcVariable(dc), fmt.Sprintf("holds no address that %sIP_PREFERENCE=%s allows", Prefix, c.IPPreference), "")

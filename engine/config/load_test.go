@@ -39,7 +39,8 @@ func problemsOf(t *testing.T, environ ...string) Problems {
 func TestTrialDefaults(t *testing.T) {
 	c := mustLoad(t, "HOME=/home/op")
 	want := &Config{
-		Listen: []netip.AddrPort{netip.MustParseAddrPort("[::]:8443")}, Front: Front{Builtin: true},
+		Listen: []netip.AddrPort{netip.MustParseAddrPort("[::]:8443")}, Edge: Edge{Profile: "none"}, Edges: []Edge{{Profile: "none"}},
+		EdgeRefresh: 24 * time.Hour, Front: Front{Builtin: true},
 		PublicPort: 8443, DC: map[int][]netip.AddrPort{}, AlignedDownloads: true,
 		ClockBehind: 5 * time.Minute, ClockAhead: 30 * time.Second, AdminListen: "127.0.0.1:9180",
 		StateDir: "/home/op/.local/state/sluice", LogLevel: slog.LevelInfo, LogFormat: "text",
@@ -57,15 +58,18 @@ func TestEverySetting(t *testing.T) {
 	c := mustLoad(t,
 		"SLUICE_SECRET="+sample.Hex(), "SLUICE_LISTEN=192.0.2.7:443, [2001:db8::7]:443,localhost:0", "SLUICE_PUBLIC_HOST=Proxy.Example.org",
 		"SLUICE_PUBLIC_PORT=4430", "SLUICE_FRONT=unix:/run/web.sock", "SLUICE_FRONT_PROXY_PROTOCOL=V2", "SLUICE_PROXY_PROTOCOL=required",
+		"SLUICE_EDGE=aws-nlb", "SLUICE_EDGE_MODE=proxy", "SLUICE_EDGE_RANGES=none", "SLUICE_EDGE_REFRESH=90m", "SLUICE_EDGE_OUTSIDERS=front",
 		"SLUICE_IP_PREFERENCE=prefer-ipv6", "SLUICE_DC_2=192.0.2.1:80, 2001:db8::2", "SLUICE_DC_203=[::1]:1", "SLUICE_DC_TEST_3=127.0.0.1:2",
 		"SLUICE_ALIGNED_DOWNLOADS=off", "SLUICE_HYBRID_KEY_SHARE=on", "SLUICE_CLOCK_SKEW=90s", "SLUICE_MAX_CONNECTIONS=77",
 		"SLUICE_HANDSHAKE_TIMEOUT=3s", "SLUICE_IDLE_TIMEOUT=1h", "SLUICE_DRAIN_TIMEOUT=0", "SLUICE_ADMIN_LISTEN=/run/admin.sock",
 		"SLUICE_STATE_DIR=/srv/sluice/", "SLUICE_LOG_LEVEL=warn", "SLUICE_LOG_FORMAT=json")
+	nlb := Edge{Profile: "aws-nlb", Mode: Proxied, Header: Required, Outsiders: ToFront}
 	want := &Config{
 		Listen: []netip.AddrPort{
 			netip.MustParseAddrPort("192.0.2.7:443"), netip.MustParseAddrPort("[2001:db8::7]:443"), netip.MustParseAddrPort("127.0.0.1:0"),
 		},
-		Secrets: []Secret{sample}, Front: Front{Network: "unix", Host: "/run/web.sock"}, FrontProxyProtocol: 2, ProxyProtocol: Required,
+		Secrets: []Secret{sample}, Front: Front{Network: "unix", Host: "/run/web.sock"}, FrontProxyProtocol: 2,
+		Edge: nlb, Edges: []Edge{nlb, nlb, nlb}, EdgeRefresh: 90 * time.Minute,
 		DC: map[int][]netip.AddrPort{
 			2:     {netip.MustParseAddrPort("192.0.2.1:80"), netip.MustParseAddrPort("[2001:db8::2]:443")},
 			203:   {netip.MustParseAddrPort("[::1]:1")},
@@ -83,7 +87,7 @@ func TestEverySetting(t *testing.T) {
 func diffConfig(t *testing.T, want, got *Config) {
 	t.Helper()
 	bare := *got
-	bare.lines = nil
+	bare.lines, bare.Warnings = nil, nil
 	same := cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })
 	keys := cmp.Transformer("key", func(s Secret) string { return s.Hex() })
 	if diff := cmp.Diff(want, &bare, same, keys, cmp.AllowUnexported(Config{})); diff != "" {

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"sluice/engine/edge/ranges"
 )
 
 // Prefix begins the name of every variable.
@@ -19,7 +21,12 @@ type raw struct {
 	PublicPort         port             `env:"PUBLIC_PORT"`
 	Front              front            `env:"FRONT"`
 	FrontProxyProtocol headerVersion    `env:"FRONT_PROXY_PROTOCOL" envDefault:"off"`
-	ProxyProtocol      Policy           `env:"PROXY_PROTOCOL" envDefault:"off"`
+	Edge               edgeName         `env:"EDGE" envDefault:"none"`
+	EdgeMode           edgeMode         `env:"EDGE_MODE"`
+	EdgeRanges         edgeRanges       `env:"EDGE_RANGES"`
+	EdgeRefresh        refreshEvery     `env:"EDGE_REFRESH" envDefault:"24h"`
+	EdgeOutsiders      Outsiders        `env:"EDGE_OUTSIDERS" envDefault:"drop"`
+	ProxyProtocol      headerPolicy     `env:"PROXY_PROTOCOL"`
 	IPPreference       IPPreference     `env:"IP_PREFERENCE" envDefault:"prefer-ipv4"`
 	DC1                dcAddresses      `env:"DC_1"`
 	DC2                dcAddresses      `env:"DC_2"`
@@ -80,8 +87,9 @@ var settings = []setting{
 	},
 	{
 		name: "LISTEN", section: sectionFirst, takes: "address:port, commas between several; `:8443` is every interface, IPv4 and IPv6",
-		text: "Where clients connect. Port 443 is what a web site uses, and needs root or CAP_NET_BIND_SERVICE.",
-		show: func(c *Config) string { return showAddresses(c.Listen) },
+		text: "Where clients connect. Port 443 is what a web site uses, and needs root or CAP_NET_BIND_SERVICE.\n\n" +
+			"An address may name what stands in front of it, where that is not what `SLUICE_EDGE` says: `:443=cloudflare-spectrum,10.0.0.5:8443=none`.",
+		show: showListeners,
 	},
 	{
 		name: "PUBLIC_HOST", section: sectionFirst, takes: "a name or an address", otherwise: "none: `sluice link` then needs `--host`",
@@ -110,11 +118,48 @@ var settings = []setting{
 	},
 
 	{
-		name: "PROXY_PROTOCOL", section: sectionEdge, takes: "off, required or optional",
+		name: "EDGE", section: sectionEdge, takes: alternatives(profileNames()),
+		text: "What stands in front of the listeners. A product's name sets the mode, the header and the ranges below to what it does; each of them can be set by itself as well. " +
+			"`custom` sets nothing. `none` is for clients that connect directly.",
+		show: func(c *Config) string { return c.Edge.Profile },
+	},
+	{
+		name: "EDGE_MODE", section: sectionEdge, takes: "preserved, proxy or opaque", otherwise: "the product's", example: "proxy",
+		text: "What the load balancer does to the clients' addresses. `preserved`: connections come from the clients' own addresses (no load balancer, or one that passes packets on; " +
+			"Global Accelerator in front of an instance). `proxy`: they come from the balancer, and a PROXY header names the client. " +
+			"`opaque`: they come from the balancer, and the client's address is lost (Global Accelerator in front of an Elastic IP, Spectrum without PROXY).",
+		show: func(c *Config) string { return c.Edge.Mode.String() },
+	},
+	{
+		name: "EDGE_RANGES", section: sectionEdge, takes: "names of lists (" + alternatives(ranges.Known()) + "), URLs, absolute paths, ranges; commas between them; or none",
+		otherwise: "the product's", example: "10.0.0.0/24,10.0.1.0/24",
+		text: "From which addresses the load balancer connects, in the modes `proxy` and `opaque`. Nobody else gets in, and nobody else's PROXY header is believed. " +
+			"A list is one range a line, or AWS's ip-ranges.json.\n\n" +
+			"`none` lets everybody in. Then close the port by other means: `sluice ranges --format nft` writes the rules.",
+		show: func(c *Config) string { return showRanges(c.Edge.Ranges) },
+	},
+	{
+		name: "EDGE_REFRESH", section: sectionEdge, takes: "10m to 720h, or off",
+		text: "How often lists of ranges are fetched again. The first time is after the listeners are open. A list that cannot be had, or that looks wrong (empty, a web page, the whole internet, " +
+			"less than half of what it was), changes nothing; the last good one is kept in `SLUICE_STATE_DIR`; for Cloudflare and Google one comes with the program.",
+		show: func(c *Config) string {
+			if c.EdgeRefresh == 0 {
+				return "off"
+			}
+			return formatDuration(c.EdgeRefresh)
+		},
+	},
+	{
+		name: "EDGE_OUTSIDERS", section: sectionEdge, takes: "drop or front",
+		text: "What becomes of a connection from outside the ranges: closed without a word, or shown the front, whatever it says.",
+		show: func(c *Config) string { return c.Edge.Outsiders.String() },
+	},
+	{
+		name: "PROXY_PROTOCOL", section: sectionEdge, takes: "off, required or optional", otherwise: "`required` in mode `proxy`, else `off`", example: "required",
 		text: "Whether connections begin with a PROXY header, version 1 or 2, that names the client. `required` is for a load balancer that sends one on each connection: Cloudflare Spectrum, " +
 			"an AWS NLB or a GCP proxy NLB with it switched on, HAProxy, nginx. `off` is for no load balancer, and for those that keep the client's address.\n\n" +
-			"The header is believed. Close the port to everybody but the load balancer, or anybody can claim any address; `optional` is meant for the hour in which a balancer is being switched over.",
-		show: func(c *Config) string { return c.ProxyProtocol.String() },
+			"The header of whoever is in `SLUICE_EDGE_RANGES` is believed; without ranges anybody's is. `optional` is meant for the hour in which a balancer is being switched over.",
+		show: func(c *Config) string { return c.Edge.Header.String() },
 	},
 
 	{

@@ -52,12 +52,6 @@ func alternatives(words []string) string {
 	return strings.Join(words[:last], ", ") + " or " + words[last]
 }
 
-// UnmarshalText reads off, optional or required.
-func (p *Policy) UnmarshalText(b []byte) (err error) {
-	*p, err = choice[Policy](policies, strings.TrimSpace(string(b)))
-	return err
-}
-
 // UnmarshalText reads prefer-ipv4, prefer-ipv6, only-ipv4 or only-ipv6.
 func (p *IPPreference) UnmarshalText(b []byte) (err error) {
 	*p, err = choice[IPPreference](ipPreferences, strings.TrimSpace(string(b)))

@@ -1,0 +1,128 @@
+package interop
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+
+	"sluice/bench/stand"
+)
+
+// nets are two network namespaces with a wire between them: the proxy's and the world's. They end with the test.
+type nets struct {
+	t            testing.TB
+	inner, outer string
+}
+
+const (
+	innerAddr = "192.0.2.1"
+	edgeAddr  = "192.0.2.2" // the load balancer's
+	otherAddr = "192.0.2.3" // somebody's
+)
+
+func newNets(t testing.TB) *nets {
+	t.Helper()
+	n := &nets{t, fmt.Sprintf("sluice-in-%d", os.Getpid()), fmt.Sprintf("sluice-out-%d", os.Getpid())}
+	for _, name := range []string{n.inner, n.outer} {
+		n.must("", "ip", "netns", "add", name)
+		t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", name).Run() })
+	}
+	n.must("", "ip", "link", "add", "wire", "netns", n.inner, "type", "veth", "peer", "name", "wire", "netns", n.outer)
+	for name, addrs := range map[string][]string{n.inner: {innerAddr}, n.outer: {edgeAddr, otherAddr}} {
+		for _, a := range addrs {
+			n.must("", "ip", "-n", name, "addr", "add", a+"/24", "dev", "wire")
+		}
+		n.must("", "ip", "-n", name, "link", "set", "lo", "up")
+		n.must("", "ip", "-n", name, "link", "set", "wire", "up")
+	}
+	return n
+}
+
+// must runs a command with the given input and returns what it prints.
+func (n *nets) must(in, name string, args ...string) string {
+	n.t.Helper()
+	cmd := exec.Command(name, args...)
+	cmd.Stdin = strings.NewReader(in)
+	var bad bytes.Buffer
+	cmd.Stderr = &bad
+	out, err := cmd.Output()
+	if err != nil {
+		n.t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, bad.String())
+	}
+	return string(out)
+}
+
+// curl's exit status for who is not answered at all.
+const curlTimeout = 28
+
+// visit asks for the site from an address of the world; the result is curl's exit status.
+func (n *nets) visit(from string) int {
+	cmd := exec.Command("ip", "netns", "exec", n.outer, "curl", "-sk", "-o", "/dev/null", "--interface", from, "--connect-timeout", "1", "--max-time", "10",
+		"https://"+innerAddr+":8443/")
+	_ = cmd.Run()
+	return cmd.ProcessState.ExitCode()
+}
+
+// The rules that sluice ranges writes for nft: who is outside is not answered, as by a machine that has no such port. They are
+// loaded again and again, with other ranges beside, while connections come: none from inside is lost, none from outside gets in.
+func TestRangesInTheFirewall(t *testing.T) {
+	n := newNets(t)
+	binary := os.Getenv("SLUICE_BIN")
+	p, err := stand.StartProxy(shortDir(t), env{"SLUICE_LISTEN": innerAddr + ":8443", "SLUICE_DRAIN_TIMEOUT": "1s"}, "ip", "netns", "exec", n.inner, binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = p.Stop(patience) }()
+	load := func(more string) {
+		cmd := exec.Command(binary, "ranges", "--format", "nft")
+		cmd.Env = []string{
+			"SLUICE_LISTEN=" + innerAddr + ":8443", "SLUICE_EDGE=custom", "SLUICE_EDGE_MODE=opaque", "SLUICE_EDGE_RANGES=" + edgeAddr + "," + more,
+		}
+		rules, err := cmd.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.must(string(rules), "ip", "netns", "exec", n.inner, "nft", "-f", "-")
+	}
+	for _, from := range []string{edgeAddr, otherAddr} {
+		if got := n.visit(from); got != 0 {
+			t.Fatalf("without rules: curl from %s ends with %d", from, got)
+		}
+	}
+	load("198.51.100.0/24")
+	if got := n.visit(edgeAddr); got != 0 {
+		t.Errorf("from inside the ranges: curl ends with %d", got)
+	}
+	if got := n.visit(otherAddr); got != curlTimeout {
+		t.Errorf("from outside the ranges: curl ends with %d, not with a time-out", got)
+	}
+	done := make(chan struct{})
+	var visits sync.WaitGroup
+	for from, want := range map[string]int{edgeAddr: 0, otherAddr: curlTimeout} {
+		visits.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if got := n.visit(from); got != want {
+					t.Errorf("while rules are loaded: curl from %s ends with %d, want %d", from, got, want)
+				}
+			}
+		})
+	}
+	for i := range 40 {
+		load(fmt.Sprintf("203.0.113.%d,2001:db8::%x", i, i+1))
+	}
+	close(done)
+	visits.Wait()
+	sets := n.must("", "ip", "netns", "exec", n.inner, "nft", "list", "table", "inet", "sluice")
+	if strings.Count(sets, "drop") != 2 || strings.Contains(sets, "198.51.100.0") || !strings.Contains(sets, "203.0.113.39") {
+		t.Errorf("the rules are not those loaded last:\n%s", sets)
+	}
+}

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"sluice/engine/config"
+	"sluice/engine/edge/ranges"
+)
+
+var errNoEdge = hinted{
+	errors.New("no list of ranges is configured"),
+	"set SLUICE_EDGE to the load balancer in front, or name the lists here: --of " + strings.Join(ranges.Known(), ","),
+}
+
+// ranges writes the addresses that the load balancer connects from, for people and for firewalls. It asks the publishers only
+// when told to; without --refresh it writes what a proxy started now would use.
+func (a *app) ranges(c *command, args []string) error {
+	flags := flag.NewFlagSet(c.name, flag.ContinueOnError)
+	format := flags.String("format", ranges.Plain, "")
+	refresh := flags.Bool("refresh", false, "")
+	force := flags.Bool("force", false, "")
+	of := flags.String("of", "", "")
+	if _, err := a.parse(c, flags, args); err != nil {
+		return err
+	}
+	if !slices.Contains(ranges.Formats(), *format) {
+		return usageError{text: fmt.Sprintf("there is no format %q", *format), hint: c.usage()}
+	}
+	cfg, err := config.Load(a.environ)
+	if err != nil {
+		return err
+	}
+	sources, ports := guarded(cfg)
+	if *of != "" {
+		if sources, err = ranges.ParseSources(*of); err != nil {
+			return usageError{text: "--of: " + err.Error()}
+		}
+	}
+	if len(sources) == 0 {
+		return errNoEdge
+	}
+	k, err := ranges.NewKeeper(sources, cfg.StateDir, http.DefaultClient, time.Now)
+	if err != nil {
+		a.complain("warning", err.Error(), "")
+	}
+	var failed error
+	if *refresh || *force {
+		for _, o := range k.Refresh(context.Background(), *force) {
+			if o.Err != nil {
+				failed = errors.Join(failed, fmt.Errorf("%s: %w", o.Source, o.Err))
+			}
+		}
+	}
+	// What is in force is written even so: a failed refresh cuts nobody off.
+	if err := k.Write(a.out, *format, ports); err != nil {
+		return errors.Join(failed, err)
+	}
+	if errors.Is(failed, ranges.ErrShrunk) {
+		return hinted{failed, "look at the list; if it is right, --force takes it"}
+	}
+	return failed
+}
+
+// guarded are the sources of all listeners that have ranges, and those listeners' ports.
+func guarded(cfg *config.Config) (sources []ranges.Source, ports []uint16) {
+	for i, e := range cfg.Edges {
+		if e.Ranges == nil {
+			continue
+		}
+		if p := cfg.Listen[i].Port(); p != 0 && !slices.Contains(ports, p) {
+			ports = append(ports, p)
+		}
+		for _, s := range e.Ranges {
+			if !slices.ContainsFunc(sources, func(o ranges.Source) bool { return o.String() == s.String() }) {
+				sources = append(sources, s)
+			}
+		}
+	}
+	return sources, ports
+}

@@ -1,0 +1,122 @@
+package ranges
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+)
+
+// The forms in which a set can be written.
+const (
+	Plain = "plain" // a prefix a line
+	JSON  = "json"
+	NFT   = "nft"   // for nft -f: one transaction
+	IPSet = "ipset" // for ipset restore: filled aside, then swapped
+)
+
+// Formats lists the forms.
+func Formats() []string { return []string{Plain, NFT, IPSet, JSON} }
+
+// Write writes the set in force in one of the forms. For a firewall the ports are those to close to everybody else.
+func (k *Keeper) Write(w io.Writer, format string, ports []uint16) error {
+	set, states := k.Set(), k.States()
+	if set.Len() == 0 {
+		return fmt.Errorf("%w: nothing to write", ErrEmpty) // a firewall with an empty set is shut to everybody, or open
+	}
+	var b strings.Builder
+	switch format {
+	case Plain:
+		for _, p := range set.all() {
+			fmt.Fprintln(&b, p)
+		}
+	case JSON:
+		if err := writeJSON(&b, set, states); err != nil {
+			return err
+		}
+	case NFT:
+		writeNFT(&b, set, states, ports)
+	case IPSet:
+		writeIPSet(&b, set, states)
+	default:
+		return fmt.Errorf("no format %q: there are %s", format, strings.Join(Formats(), ", "))
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (s *Set) all() []netip.Prefix { return slices.Concat(s.v4, s.v6) }
+
+func writeJSON(w io.Writer, s *Set, states []State) error {
+	type source struct {
+		Name     string    `json:"name"`
+		Prefixes int       `json:"prefixes"`
+		Taken    time.Time `json:"taken"`
+	}
+	out := struct {
+		Sources []source       `json:"sources"`
+		V4      []netip.Prefix `json:"ipv4"`
+		V6      []netip.Prefix `json:"ipv6"`
+	}{V4: s.v4, V6: s.v6}
+	for _, st := range states {
+		out.Sources = append(out.Sources, source{st.Source, st.Prefixes, st.Taken.UTC()})
+	}
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(out)
+}
+
+func writeSources(w io.Writer, states []State) {
+	for _, s := range states {
+		fmt.Fprintf(w, "# %s: %d ranges as of %s\n", s.Source, s.Prefixes, s.Taken.UTC().Format(time.DateOnly))
+	}
+}
+
+// writeNFT writes one transaction: nft -f applies all of it or nothing, so there is no moment in which the sets are empty or
+// the ports are open. Only the SYN is judged: a connection outlives the range it came from.
+func writeNFT(w io.Writer, s *Set, states []State, ports []uint16) {
+	writeSources(w, states)
+	fmt.Fprint(w, "# nft -f - loads it; loading a newer one later replaces it.\nadd table inet sluice\n")
+	for _, f := range []struct {
+		name, kind string
+		list       []netip.Prefix
+	}{{"edge4", "ipv4_addr", s.v4}, {"edge6", "ipv6_addr", s.v6}} {
+		fmt.Fprintf(w, "add set inet sluice %s { type %s; flags interval; auto-merge; }\nflush set inet sluice %[1]s\n", f.name, f.kind)
+		if len(f.list) > 0 {
+			fmt.Fprintf(w, "add element inet sluice %s { %s }\n", f.name, join(f.list, ", "))
+		}
+	}
+	if len(ports) == 0 {
+		return
+	}
+	syn := fmt.Sprintf("iif != lo tcp dport { %s } tcp flags & (fin | syn | rst | ack) == syn", join(ports, ", "))
+	fmt.Fprint(w, "add chain inet sluice guard { type filter hook input priority -10; policy accept; }\nflush chain inet sluice guard\n")
+	fmt.Fprintf(w, "add rule inet sluice guard %s ip saddr != @edge4 drop\n", syn)
+	fmt.Fprintf(w, "add rule inet sluice guard %s ip6 saddr != @edge6 drop\n", syn)
+}
+
+// writeIPSet fills two new sets and swaps them with those in use, which a swap never leaves empty.
+func writeIPSet(w io.Writer, s *Set, states []State) {
+	writeSources(w, states)
+	for _, f := range []struct {
+		name, family string
+		list         []netip.Prefix
+	}{{"sluice-edge4", "inet", s.v4}, {"sluice-edge6", "inet6", s.v6}} {
+		fmt.Fprintf(w, "create %s hash:net family %s -exist\ncreate %[1]s-new hash:net family %[2]s -exist\nflush %[1]s-new\n", f.name, f.family)
+		for _, p := range f.list {
+			fmt.Fprintf(w, "add %s-new %s\n", f.name, p)
+		}
+		fmt.Fprintf(w, "swap %s-new %[1]s\ndestroy %[1]s-new\n", f.name)
+	}
+}
+
+func join[T any](list []T, by string) string {
+	texts := make([]string, len(list))
+	for i, v := range list {
+		texts[i] = fmt.Sprint(v)
+	}
+	return strings.Join(texts, by)
+}

@@ -1,0 +1,86 @@
+package ranges
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+)
+
+func keeperOf(t *testing.T, text string) *Keeper {
+	t.Helper()
+	s, err := ParseSources(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := NewKeeper(s, "", nil, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func written(t *testing.T, k *Keeper, format string, ports ...uint16) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := k.Write(&b, format, ports); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func TestFormats(t *testing.T) {
+	k := keeperOf(t, "198.51.100.0/24,192.0.2.0/24,2001:db8::/32")
+	if got := written(t, k, Plain); got != "192.0.2.0/24\n198.51.100.0/24\n2001:db8::/32\n" {
+		t.Errorf("plain: %q", got)
+	}
+	if list, err := ParseList([]byte(written(t, k, Plain))); err != nil || len(list) != 3 {
+		t.Errorf("what is written is not read: %v", err)
+	}
+	var back struct {
+		Sources []struct{ Name string }
+		V4      []netip.Prefix `json:"ipv4"`
+		V6      []netip.Prefix `json:"ipv6"`
+	}
+	if err := json.Unmarshal([]byte(written(t, k, JSON)), &back); err != nil || len(back.V4) != 2 || len(back.V6) != 1 || back.Sources[0].Name != given {
+		t.Errorf("json: %+v, %v", back, err)
+	}
+	nft := written(t, k, NFT, 443, 8443)
+	for _, want := range []string{
+		"flush set inet sluice edge4\nadd element inet sluice edge4 { 192.0.2.0/24, 198.51.100.0/24 }\n",
+		"add element inet sluice edge6 { 2001:db8::/32 }\n", "tcp dport { 443, 8443 }", "ip6 saddr != @edge6 drop\n",
+	} {
+		if !strings.Contains(nft, want) {
+			t.Errorf("nft lacks %q:\n%s", want, nft)
+		}
+	}
+	if sets := written(t, k, NFT); strings.Contains(sets, "chain") {
+		t.Errorf("without ports there is a rule:\n%s", sets)
+	}
+	set := written(t, k, IPSet)
+	for _, want := range []string{"flush sluice-edge4-new\nadd sluice-edge4-new 192.0.2.0/24\n", "swap sluice-edge6-new sluice-edge6\n"} {
+		if !strings.Contains(set, want) {
+			t.Errorf("ipset lacks %q:\n%s", want, set)
+		}
+	}
+	if strings.Contains(set, "flush sluice-edge4\n") {
+		t.Error("ipset empties the set in use")
+	}
+}
+
+// Nothing is written of an empty set: a firewall would be shut to everybody.
+func TestNothingIsWrittenOfNothing(t *testing.T) {
+	k := keeperOf(t, "https://127.0.0.1:1/list")
+	for _, f := range Formats() {
+		var b bytes.Buffer
+		if err := k.Write(&b, f, []uint16{443}); !errors.Is(err, ErrEmpty) || b.Len() > 0 {
+			t.Errorf("%s: %q, %v", f, b.String(), err)
+		}
+	}
+	if err := keeperOf(t, "192.0.2.0/24").Write(&bytes.Buffer{}, "csv", nil); err == nil {
+		t.Error("there is a format csv")
+	}
+}

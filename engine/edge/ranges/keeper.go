@@ -1,0 +1,205 @@
+package ranges
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const fetchTime = 30 * time.Second // for one URL, all of it
+
+// Keeper keeps the ranges of some sources. Set and State may be called by any goroutine; Refresh by one at a time.
+type Keeper struct {
+	client *http.Client
+	dir    string // of the last good lists; empty: none are kept
+	now    func() time.Time
+	set    atomic.Pointer[Set]
+	again  chan struct{}
+
+	mu    sync.Mutex
+	lists []list
+}
+
+// list is what is known of one source.
+type list struct {
+	source   Source
+	prefixes []netip.Prefix
+	taken    time.Time // when it was good; zero without one
+}
+
+// State is what may be told of a source.
+type State struct {
+	Source   string
+	Prefixes int
+	Taken    time.Time // when the list in force was fetched, or built in; zero without one
+	Changes  bool
+}
+
+// Outcome is how one source's refresh ended.
+type Outcome struct {
+	Source string
+	Err    error // nil: a good list is in force, as of now
+	Added  int   // prefixes that the list before did not have
+	Gone   int   // prefixes that the new one does not
+}
+
+// NewKeeper starts with the newest good list of each source: from the state directory, a file, or built in. It makes no network
+// call. Errors tell of a list that could not be read; the keeper works all the same, with what there is.
+func NewKeeper(sources []Source, dir string, client *http.Client, now func() time.Time) (*Keeper, error) {
+	k := &Keeper{client: client, dir: dir, now: now, again: make(chan struct{}, 1)}
+	var errs []error
+	for _, s := range sources {
+		l := list{source: s}
+		var err error
+		if l.prefixes, l.taken, err = s.builtIn(); err != nil {
+			errs = append(errs, fmt.Errorf("%s: built in: %w", s.Name, err))
+		}
+		if kept, taken, err := k.load(&s); err == nil && taken.After(l.taken) {
+			l.prefixes, l.taken = kept, taken
+		} else if err != nil && !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, fmt.Errorf("%s: %w", s.Name, err))
+		}
+		if s.Path != "" {
+			if got, err := k.obtain(context.Background(), &s); err == nil {
+				l.prefixes, l.taken = got, now()
+			} else {
+				errs = append(errs, fmt.Errorf("%s: %w", s.Name, err))
+			}
+		}
+		k.lists = append(k.lists, l)
+	}
+	k.publish()
+	return k, errors.Join(errs...)
+}
+
+// Set is the set in force. It never changes; ask again for the next one.
+func (k *Keeper) Set() *Set { return k.set.Load() }
+
+// States tells of every source.
+func (k *Keeper) States() []State {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var all []State
+	for _, l := range k.lists {
+		all = append(all, State{l.source.Name, len(l.prefixes), l.taken, l.source.Changes()})
+	}
+	return all
+}
+
+// publish puts the lists in force, all at once.
+func (k *Keeper) publish() {
+	var all []netip.Prefix
+	for _, l := range k.lists {
+		all = append(all, l.prefixes...)
+	}
+	k.set.Store(NewSet(all))
+}
+
+// Refresh asks every source that changes. A list that is refused, or cannot be had, leaves the last good one in force. With
+// force a list may shrink by more than half.
+func (k *Keeper) Refresh(ctx context.Context, force bool) []Outcome {
+	var all []Outcome
+	for i := range k.lists {
+		if s := k.lists[i].source; s.Changes() {
+			all = append(all, k.refresh(ctx, i, force))
+		}
+	}
+	return all
+}
+
+func (k *Keeper) refresh(ctx context.Context, i int, force bool) Outcome {
+	l := &k.lists[i]
+	out := Outcome{Source: l.source.Name}
+	got, err := k.obtain(ctx, &l.source)
+	if err == nil && !force && 2*len(got) < len(l.prefixes) {
+		err = fmt.Errorf("%w: %d ranges, from %d", ErrShrunk, len(got), len(l.prefixes))
+	}
+	if err != nil {
+		out.Err = err
+		return out
+	}
+	out.Added, out.Gone = missing(got, l.prefixes), missing(l.prefixes, got)
+	k.mu.Lock()
+	l.prefixes, l.taken = got, k.now()
+	k.mu.Unlock()
+	k.publish()
+	if err := k.save(l); err != nil {
+		out.Err = fmt.Errorf("in force, but not kept for the next start: %w", err)
+	}
+	return out
+}
+
+// missing counts the prefixes of a that b does not have.
+func missing(a, b []netip.Prefix) (n int) {
+	have := map[netip.Prefix]bool{}
+	for _, p := range b {
+		have[p] = true
+	}
+	for _, p := range a {
+		if !have[p] {
+			n++
+		}
+	}
+	return n
+}
+
+// obtain gets the whole list of a source.
+func (k *Keeper) obtain(ctx context.Context, s *Source) ([]netip.Prefix, error) {
+	if s.Path != "" {
+		f, err := os.Open(s.Path)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		return readAll(f, s.read)
+	}
+	var all []netip.Prefix
+	for _, u := range s.URLs {
+		part, err := k.fetch(ctx, u, s.read)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, part...)
+	}
+	return all, nil
+}
+
+func (k *Keeper) fetch(ctx context.Context, url string, read parser) ([]netip.Prefix, error) {
+	ctx, done := context.WithTimeout(ctx, fetchTime)
+	defer done()
+	q, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	r, err := k.client.Do(q)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Body.Close()
+	if r.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s: status %d", q.URL.Redacted(), r.StatusCode)
+	}
+	list, err := readAll(r.Body, read)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", q.URL.Redacted(), err)
+	}
+	return list, nil
+}
+
+func readAll(r io.Reader, read parser) ([]netip.Prefix, error) {
+	b, err := io.ReadAll(io.LimitReader(r, MaxList+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(b) > MaxList {
+		return nil, ErrTooLong
+	}
+	return read(b)
+}

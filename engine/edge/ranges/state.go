@@ -1,0 +1,71 @@
+package ranges
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// kept is a list as the state directory holds it.
+type kept struct {
+	Source   string         `json:"source"`
+	Taken    time.Time      `json:"taken"`
+	Prefixes []netip.Prefix `json:"prefixes"`
+}
+
+func (k *Keeper) file(s *Source) string { return filepath.Join(k.dir, "ranges", s.Name+".json") }
+
+// load reads the last good list of a source.
+func (k *Keeper) load(s *Source) ([]netip.Prefix, time.Time, error) {
+	if k.dir == "" || !s.Changes() {
+		return nil, time.Time{}, nil
+	}
+	b, err := os.ReadFile(k.file(s))
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	var l kept
+	if err := json.Unmarshal(b, &l); err != nil {
+		return nil, time.Time{}, fmt.Errorf("%s: %w", k.file(s), err)
+	}
+	if _, err := checked(l.Prefixes); err != nil {
+		return nil, time.Time{}, fmt.Errorf("%s: %w", k.file(s), err)
+	}
+	return l.Prefixes, l.Taken, nil
+}
+
+// save keeps a good list. A crash leaves the old file or the new one, whole.
+func (k *Keeper) save(l *list) error {
+	if k.dir == "" {
+		return nil
+	}
+	b, err := json.MarshalIndent(kept{l.source.Name, l.taken.UTC(), l.prefixes}, "", " ")
+	if err != nil {
+		return err
+	}
+	path := k.file(&l.source)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(append(b, '\n'))
+	if err == nil {
+		err = f.Sync()
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+	}
+	return err
+}

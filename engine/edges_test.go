@@ -1,0 +1,182 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"sluice/bench/client"
+	"sluice/bench/stand"
+	"sluice/engine/edge"
+)
+
+var (
+	edgeAddr = netip.MustParseAddr("127.0.0.2") // the load balancer of these tests
+	outAddr  = netip.MustParseAddr("127.0.0.3") // who comes past it
+)
+
+// dialFrom connects to the proxy from an address of loopback.
+func (p *proxy) dialFrom(from netip.Addr) *net.TCPConn {
+	p.t.Helper()
+	d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))}
+	c, err := d.Dial("tcp", p.addr.String())
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(func() { _ = c.Close() })
+	return c.(*net.TCPConn)
+}
+
+// Who comes from the ranges is served; who does not gets nothing, or the front, whatever it shows.
+func TestOutsiders(t *testing.T) {
+	ours := edge.AppendHeader(nil, 1, netip.MustParseAddrPort("192.0.2.1:1234"), netip.MustParseAddrPort("198.51.100.1:443"))
+	for _, profile := range []struct {
+		name   string
+		header []byte
+	}{{"SLUICE_EDGE_MODE=opaque", nil}, {"SLUICE_EDGE_MODE=proxy", ours}} {
+		settings := []string{"SLUICE_EDGE=custom", profile.name, "SLUICE_EDGE_RANGES=127.0.0.2"}
+		t.Run(profile.name+"/dropped", func(t *testing.T) {
+			p := start(t, settings...)
+			p.download(p.session(client.Config{Local: edgeAddr, Prefix: profile.header}), 100_000)
+			if _, err := p.try(client.Config{Local: outAddr, Prefix: profile.header}); err == nil {
+				t.Error("an outsider with the secret was served")
+			}
+			p.eventually("the outsider is counted", func() bool { return p.refused[refusedOutsider].Value() == 1 })
+			if len(p.fronts) > 0 {
+				t.Error("the outsider saw the front")
+			}
+		})
+		t.Run(profile.name+"/to the front", func(t *testing.T) {
+			p := start(t, append(settings, "SLUICE_EDGE_OUTSIDERS=front")...)
+			p.download(p.session(client.Config{Local: edgeAddr, Prefix: profile.header}), 100_000)
+			for _, sent := range [][]byte{
+				append(bytes.Clone(profile.header), client.Hello{Host: secret.Host}.Sign(secret.Key)...), // our own client
+				append(bytes.Clone(ours), "GET / HTTP/1.0\r\n\r\n"...),
+				[]byte("GET / HTTP/1.0\r\n\r\n"),
+			} {
+				c := p.dialFrom(outAddr)
+				mustWrite(t, c, sent)
+				f := p.atFront()
+				mustRead(t, f, sent)
+				mustWrite(t, f, []byte("a page"))
+				mustRead(t, c, []byte("a page"))
+				_ = c.Close()
+			}
+			if p.headers[headerV1].Value() > 1 {
+				t.Error("an outsider's header was believed")
+			}
+		})
+	}
+}
+
+// A connect and close by the load balancer is its health check; by anybody else, where anybody may connect, it is a scan.
+func TestHealthChecks(t *testing.T) {
+	p := start(t, "SLUICE_EDGE=custom", "SLUICE_EDGE_MODE=proxy", "SLUICE_EDGE_RANGES=127.0.0.2")
+	_ = p.dialFrom(edgeAddr).Close()
+	p.eventually("counted", func() bool { return p.handshakes[health].Value() == 1 })
+	local := p.dialFrom(edgeAddr)
+	mustWrite(t, local, []byte("\r\n\r\n\x00\r\nQUIT\n\x20\x11\x00\x00"))
+	_ = local.Close()
+	p.eventually("one with a LOCAL header too", func() bool { return p.handshakes[health].Value() == 2 })
+	if strings.Contains(p.log.String(), "level=WARN msg=\"connections arrive") {
+		t.Errorf("health checks are complained of:\n%v", p.log)
+	}
+}
+
+// Several listeners, each with an edge of its own.
+func TestListenersWithTheirOwnEdges(t *testing.T) {
+	p := start(t, "SLUICE_LISTEN=127.0.0.1:0,127.0.0.9:0=none", "SLUICE_EDGE=haproxy", "SLUICE_EDGE_RANGES=127.0.0.2")
+	header := edge.AppendHeader(nil, 2, netip.MustParseAddrPort("192.0.2.1:1234"), netip.MustParseAddrPort("198.51.100.1:443"))
+	p.download(p.session(client.Config{Local: edgeAddr, Prefix: header}), 1000)
+	if _, err := p.try(client.Config{Local: outAddr}); err == nil {
+		t.Error("the guarded listener took an outsider")
+	}
+	p.addr = p.Listening()[1]
+	p.download(p.session(client.Config{Local: outAddr}), 1000)
+	if p.headers[headerV2].Value() != 1 || p.headers[headerAbsent].Value() != 0 {
+		t.Error("the open listener looked for headers")
+	}
+}
+
+// Ranges change under a proxy in use: at a reload, and by the publisher. No session notices.
+func TestRangesChange(t *testing.T) {
+	var list atomic.Value
+	list.Store("127.0.0.2\n")
+	publisher := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(list.Load().(string))) }))
+	defer publisher.Close()
+	settings := []string{"SLUICE_EDGE=custom", "SLUICE_EDGE_MODE=opaque", "SLUICE_EDGE_RANGES=" + publisher.URL + "/list"}
+	p := start(t, settings...)
+	p.eventually("the list is fetched", func() bool { return p.rangesRefreshes[0].Value() == 1 })
+	served := func(from netip.Addr) bool {
+		_, err := p.try(client.Config{Local: from})
+		return err == nil
+	}
+	if !served(edgeAddr) || served(outAddr) {
+		t.Fatal("the first list is not in force")
+	}
+	old := p.session(client.Config{Local: edgeAddr})
+	mustWrite(t, old, stand.Request{Op: stand.Echo}.Bytes())
+
+	list.Store("127.0.0.3\n")
+	if err := p.Reload(p.config(settings...)); err != nil { // the same setting: the list is asked for again
+		t.Fatal(err)
+	}
+	p.eventually("the second list is in force", func() bool { return served(outAddr) && !served(edgeAddr) })
+	list.Store("<html>")
+	if err := p.Reload(p.config(settings...)); err != nil {
+		t.Fatal(err)
+	}
+	p.eventually("the bad list is refused", func() bool { return p.rangesRefreshes[1].Value() == 1 })
+	if !served(outAddr) {
+		t.Error("a bad list changed what is in force")
+	}
+	if err := p.Reload(p.config("SLUICE_EDGE=custom", "SLUICE_EDGE_MODE=opaque", "SLUICE_EDGE_RANGES=127.0.0.2")); err != nil {
+		t.Fatal(err)
+	}
+	if !served(edgeAddr) || served(outAddr) {
+		t.Error("the reload's ranges are not in force")
+	}
+	if err := p.Reload(p.config("SLUICE_EDGE=custom", "SLUICE_EDGE_MODE=opaque", "SLUICE_EDGE_RANGES=/nonexistent/list")); err == nil {
+		t.Error("ranges that cannot be read were accepted")
+	}
+	mustWrite(t, old, []byte("still here"))
+	mustRead(t, old, []byte("still here"))
+	var page bytes.Buffer
+	p.writeMetrics(&page)
+	if !strings.Contains(page.String(), `sluice_ranges_prefixes{source="given"} 1`) {
+		t.Error("the ranges are not in the metrics")
+	}
+}
+
+// A file of ranges is read again at a reload.
+func TestRangesFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ranges")
+	write := func(text string) {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("127.0.0.2\n")
+	settings := []string{"SLUICE_EDGE=custom", "SLUICE_EDGE_MODE=opaque", "SLUICE_EDGE_RANGES=" + path}
+	p := start(t, settings...)
+	p.download(p.session(client.Config{Local: edgeAddr}), 1000)
+	write("127.0.0.3\n")
+	if err := p.Reload(p.config(settings...)); err != nil {
+		t.Fatal(err)
+	}
+	p.eventually("the new file is in force", func() bool {
+		c, err := client.Dial(context.Background(), client.Config{Addr: p.addr, Secret: secret, Local: outAddr})
+		if err == nil {
+			_ = c.Close()
+		}
+		return err == nil
+	})
+}
