@@ -12,6 +12,7 @@ import (
 
 	"github.com/panjf2000/gnet/v2"
 
+	"sluice/bpf"
 	"sluice/engine/config"
 )
 
@@ -152,6 +153,9 @@ func (h *handler) OnOpen(g gnet.Conn) ([]byte, gnet.Action) {
 		e.refuse(s, refusedOutsider)
 		return nil, gnet.Close
 	}
+	if c.door.guarded() {
+		bpf.Detach(g.Fd()) // it has inherited the listener's
+	}
 	g.SetContext(c)
 	s.admit(c)
 	c.watch()
@@ -237,6 +241,7 @@ func (e *Engine) ticker(ctx context.Context) {
 			return
 		case now := <-t.C:
 			e.replay.Sweep(now)
+			e.keepGuarded()
 			if h := e.handler.Load(); h != nil {
 				h.sweep(ctx)
 			}

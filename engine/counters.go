@@ -147,6 +147,17 @@ func (e *Engine) registerGauges() {
 	m.CounterFunc("sluice_replay_full_total", func() uint64 { return e.replay.Stats().Full })
 	m.CounterFunc("sluice_replay_rotations_total", func() uint64 { return e.replay.Stats().Rotations })
 	e.registerFront(gauge)
+	m.GaugeEach("sluice_edge_guard", func(emit func(value float64, labels ...string)) {
+		if v, ok := e.guardState(); ok {
+			emit(v)
+		}
+	})
+	for i, family := range []string{"ipv4", "ipv6"} {
+		m.CounterFunc("sluice_edge_guard_dropped_total", func() uint64 {
+			v4, v6 := e.guardDropped()
+			return [2]uint64{v4, v6}[i]
+		}, "family", family)
+	}
 	m.GaugeEach("sluice_ranges_prefixes", func(emit func(value float64, labels ...string)) {
 		e.eachList(func(s ranges.State) { emit(float64(s.Prefixes), "source", s.Source) })
 	})

@@ -3,13 +3,17 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
+	"sluice/bpf"
 	"sluice/engine/config"
 	"sluice/engine/edge/ranges"
 )
@@ -33,17 +37,26 @@ type keeper struct {
 	*ranges.Keeper
 	key  string
 	stop context.CancelFunc // nil until it runs
+
+	guarding sync.Mutex
+	guard    *bpf.Guard // nil: the kernel does not judge who comes in
 }
 
 // makeDoors makes the doors of a configuration. Lists that are in use already are taken over as they are.
-func (e *Engine) makeDoors(cfg *config.Config) ([]door, error) {
+func (e *Engine) makeDoors(cfg *config.Config) (_ []door, err error) {
 	doors := make([]door, len(cfg.Edges))
 	made := map[string]*keeper{}
-	if old := e.live.Load(); old != nil {
-		for _, d := range old.doors {
-			if d.keeper != nil {
-				made[d.keeper.key] = d.keeper
+	var fresh []*keeper
+	defer func() {
+		for _, k := range fresh {
+			if err != nil {
+				k.closeGuard()
 			}
+		}
+	}()
+	if old := e.live.Load(); old != nil {
+		for _, k := range old.keepers() {
+			made[k.key] = k
 		}
 	}
 	for i, edge := range cfg.Edges {
@@ -51,7 +64,7 @@ func (e *Engine) makeDoors(cfg *config.Config) ([]door, error) {
 		if edge.Ranges == nil {
 			continue
 		}
-		key := sourcesKey(edge.Ranges)
+		key := sourcesKey(cfg, edge.Ranges)
 		if made[key] == nil {
 			k, err := ranges.NewKeeper(edge.Ranges, cfg.StateDir, rangesClient, time.Now)
 			if err != nil {
@@ -61,6 +74,10 @@ func (e *Engine) makeDoors(cfg *config.Config) ([]door, error) {
 				return nil, errors.Join(errNoRanges, err)
 			}
 			made[key] = &keeper{Keeper: k, key: key}
+			fresh = append(fresh, made[key])
+			if err := e.loadGuard(cfg, made[key]); err != nil {
+				return nil, err
+			}
 		}
 		doors[i].keeper = made[key]
 	}
@@ -79,8 +96,10 @@ func fetched(sources []ranges.Source) bool {
 	return false
 }
 
-func sourcesKey(sources []ranges.Source) string {
+// sourcesKey tells keepers apart: by what they keep, and by whether the kernel is to use it.
+func sourcesKey(cfg *config.Config, sources []ranges.Source) string {
 	var b strings.Builder
+	fmt.Fprintln(&b, cfg.EdgeGuard, cfg.Edge.Outsiders)
 	for i := range sources {
 		b.WriteString(sources[i].String() + "\n")
 	}
@@ -92,16 +111,10 @@ var rangesClient = &http.Client{Transport: &http.Transport{
 	Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true, TLSHandshakeTimeout: 10 * time.Second, ResponseHeaderTimeout: 20 * time.Second,
 }}
 
-// startKeepers begins to refresh the lists of l, has those that run look again, and ends those that l has no use for.
+// startKeepers begins to refresh the lists of l, and has those that are refreshed already look again.
 func (e *Engine) startKeepers(l, old *live) {
 	every := l.cfg.EdgeRefresh
-	used := map[*keeper]bool{}
-	for _, d := range l.doors {
-		k := d.keeper
-		if k == nil || used[k] {
-			continue
-		}
-		used[k] = true
+	for _, k := range l.keepers() {
 		if k.stop != nil && old != nil && old.cfg.EdgeRefresh == every {
 			k.Again()
 			continue
@@ -112,7 +125,7 @@ func (e *Engine) startKeepers(l, old *live) {
 		var ctx context.Context
 		ctx, k.stop = context.WithCancel(e.run)
 		if every > 0 {
-			go k.Run(ctx, every, e.rangesRefreshed)
+			go k.Run(ctx, every, func(o ranges.Outcome) { e.rangesRefreshed(k, o) })
 		}
 		for _, s := range k.States() {
 			e.log.Info("connections are taken from these ranges alone", slog.String("source", s.Source), slog.Int("prefixes", s.Prefixes),
@@ -122,18 +135,23 @@ func (e *Engine) startKeepers(l, old *live) {
 			e.log.Warn("no range is known yet, and everybody is shut out until the list has been fetched")
 		}
 	}
-	if old == nil {
-		return
-	}
-	for _, d := range old.doors {
-		if k := d.keeper; k != nil && !used[k] && k.stop != nil {
-			k.stop()
+}
+
+// retireKeepers ends those that old had and l has no use for, when l is in force.
+func (e *Engine) retireKeepers(l, old *live) {
+	used := l.keepers()
+	for _, k := range old.keepers() {
+		if !slices.Contains(used, k) {
+			e.retire(k)
 		}
 	}
 }
 
 // rangesRefreshed counts and tells how a look at a list has ended.
-func (e *Engine) rangesRefreshed(o ranges.Outcome) {
+func (e *Engine) rangesRefreshed(k *keeper, o ranges.Outcome) {
+	if err := k.arm(); err != nil {
+		e.limited.line("guard", slog.LevelError, "the kernel's guard did not take the ranges that are in force", slog.String("error", err.Error()))
+	}
 	if o.Err != nil {
 		e.rangesRefreshes[1].Inc(e.offLoop())
 		e.limited.line("ranges "+o.Source, slog.LevelWarn, "a list of ranges could not be refreshed; the last good one stays in force",
@@ -149,11 +167,8 @@ func (e *Engine) rangesRefreshed(o ranges.Outcome) {
 // eachList calls f for every source of the doors in force, once.
 func (e *Engine) eachList(f func(ranges.State)) {
 	seen := map[string]bool{}
-	for _, d := range e.live.Load().doors {
-		if d.keeper == nil {
-			continue
-		}
-		for _, s := range d.keeper.States() {
+	for _, k := range e.live.Load().keepers() {
+		for _, s := range k.States() {
 			if !seen[s.Source] {
 				seen[s.Source] = true
 				f(s)

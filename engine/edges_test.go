@@ -42,7 +42,7 @@ func TestOutsiders(t *testing.T) {
 		name   string
 		header []byte
 	}{{"SLUICE_EDGE_MODE=opaque", nil}, {"SLUICE_EDGE_MODE=proxy", ours}} {
-		settings := []string{"SLUICE_EDGE=custom", profile.name, "SLUICE_EDGE_RANGES=127.0.0.2"}
+		settings := []string{"SLUICE_EDGE_GUARD=off", "SLUICE_EDGE=custom", profile.name, "SLUICE_EDGE_RANGES=127.0.0.2"}
 		t.Run(profile.name+"/dropped", func(t *testing.T) {
 			p := start(t, settings...)
 			p.download(p.session(client.Config{Local: edgeAddr, Prefix: profile.header}), 100_000)
@@ -79,7 +79,7 @@ func TestOutsiders(t *testing.T) {
 
 // A connect and close by the load balancer is its health check; by anybody else, where anybody may connect, it is a scan.
 func TestHealthChecks(t *testing.T) {
-	p := start(t, "SLUICE_EDGE=custom", "SLUICE_EDGE_MODE=proxy", "SLUICE_EDGE_RANGES=127.0.0.2")
+	p := start(t, "SLUICE_EDGE_GUARD=off", "SLUICE_EDGE=custom", "SLUICE_EDGE_MODE=proxy", "SLUICE_EDGE_RANGES=127.0.0.2")
 	_ = p.dialFrom(edgeAddr).Close()
 	p.eventually("counted", func() bool { return p.handshakes[health].Value() == 1 })
 	local := p.dialFrom(edgeAddr)
@@ -93,7 +93,7 @@ func TestHealthChecks(t *testing.T) {
 
 // Several listeners, each with an edge of its own.
 func TestListenersWithTheirOwnEdges(t *testing.T) {
-	p := start(t, "SLUICE_LISTEN=127.0.0.1:0,127.0.0.9:0=none", "SLUICE_EDGE=haproxy", "SLUICE_EDGE_RANGES=127.0.0.2")
+	p := start(t, "SLUICE_LISTEN=127.0.0.1:0,127.0.0.9:0=none", "SLUICE_EDGE_GUARD=off", "SLUICE_EDGE=haproxy", "SLUICE_EDGE_RANGES=127.0.0.2")
 	header := edge.AppendHeader(nil, 2, netip.MustParseAddrPort("192.0.2.1:1234"), netip.MustParseAddrPort("198.51.100.1:443"))
 	p.download(p.session(client.Config{Local: edgeAddr, Prefix: header}), 1000)
 	if _, err := p.try(client.Config{Local: outAddr}); err == nil {
@@ -112,7 +112,7 @@ func TestRangesChange(t *testing.T) {
 	list.Store("127.0.0.2\n")
 	publisher := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(list.Load().(string))) }))
 	defer publisher.Close()
-	settings := []string{"SLUICE_EDGE=custom", "SLUICE_EDGE_MODE=opaque", "SLUICE_EDGE_RANGES=" + publisher.URL + "/list"}
+	settings := []string{"SLUICE_EDGE_GUARD=off", "SLUICE_EDGE=custom", "SLUICE_EDGE_MODE=opaque", "SLUICE_EDGE_RANGES=" + publisher.URL + "/list"}
 	p := start(t, settings...)
 	p.eventually("the list is fetched", func() bool { return p.rangesRefreshes[0].Value() == 1 })
 	served := func(from netip.Addr) bool {
@@ -138,13 +138,13 @@ func TestRangesChange(t *testing.T) {
 	if !served(outAddr) {
 		t.Error("a bad list changed what is in force")
 	}
-	if err := p.Reload(p.config("SLUICE_EDGE=custom", "SLUICE_EDGE_MODE=opaque", "SLUICE_EDGE_RANGES=127.0.0.2")); err != nil {
+	if err := p.Reload(p.config("SLUICE_EDGE_GUARD=off", "SLUICE_EDGE=custom", "SLUICE_EDGE_MODE=opaque", "SLUICE_EDGE_RANGES=127.0.0.2")); err != nil {
 		t.Fatal(err)
 	}
 	if !served(edgeAddr) || served(outAddr) {
 		t.Error("the reload's ranges are not in force")
 	}
-	if err := p.Reload(p.config("SLUICE_EDGE=custom", "SLUICE_EDGE_MODE=opaque", "SLUICE_EDGE_RANGES=/nonexistent/list")); err == nil {
+	if err := p.Reload(p.config("SLUICE_EDGE_GUARD=off", "SLUICE_EDGE=custom", "SLUICE_EDGE_MODE=opaque", "SLUICE_EDGE_RANGES=/nonexistent/list")); err == nil {
 		t.Error("ranges that cannot be read were accepted")
 	}
 	mustWrite(t, old, []byte("still here"))
@@ -165,7 +165,7 @@ func TestRangesFile(t *testing.T) {
 		}
 	}
 	write("127.0.0.2\n")
-	settings := []string{"SLUICE_EDGE=custom", "SLUICE_EDGE_MODE=opaque", "SLUICE_EDGE_RANGES=" + path}
+	settings := []string{"SLUICE_EDGE_GUARD=off", "SLUICE_EDGE=custom", "SLUICE_EDGE_MODE=opaque", "SLUICE_EDGE_RANGES=" + path}
 	p := start(t, settings...)
 	p.download(p.session(client.Config{Local: edgeAddr}), 1000)
 	write("127.0.0.3\n")

@@ -51,14 +51,17 @@ type Engine struct {
 	counters
 	flight atomic.Pointer[flightInfo]
 
-	listening []netip.AddrPort
-	ready     chan struct{}
-	state     atomic.Int32
-	restarts  atomic.Uint64
-	handler   atomic.Pointer[handler] // of the gnet engine that runs
-	reloading sync.Mutex
-	run       context.Context        // ends with Run; fronts' resolvers and the keepers of ranges hang on it
-	doors     map[netip.AddrPort]int // the listeners' places in live.doors, from when the ports are known
+	listening  []netip.AddrPort
+	ready      chan struct{}
+	state      atomic.Int32
+	restarts   atomic.Uint64
+	handler    atomic.Pointer[handler] // of the gnet engine that runs
+	reloading  sync.Mutex
+	run        context.Context         // ends with Run; fronts' resolvers and the keepers of ranges hang on it
+	guarding   sync.Mutex              // of the listeners
+	guardPast  [2]uint64               // segments dropped by guards that are gone: IPv4, IPv6
+	guardedFor atomic.Pointer[handler] // whose listeners all have their guard
+	doors      map[netip.AddrPort]int  // the listeners' places in live.doors, from when the ports are known
 }
 
 // The states of an engine.
@@ -122,6 +125,11 @@ func (e *Engine) discard() {
 		l.Close()
 		_ = l.Run()
 	}
+	if l := e.live.Load(); l != nil {
+		for _, k := range l.keepers() {
+			k.closeGuard()
+		}
+	}
 	if e.site != nil {
 		_ = e.site.Close()
 	}
@@ -132,11 +140,11 @@ func (e *Engine) makeLive(cfg *config.Config) (*live, error) {
 	for i, s := range cfg.Secrets {
 		users[i] = access.User{Key: s.Key, Host: s.Host}
 	}
-	doors, err := e.makeDoors(cfg)
+	f, err := e.makeFront(cfg)
 	if err != nil {
 		return nil, err
 	}
-	f, err := e.makeFront(cfg)
+	doors, err := e.makeDoors(cfg) // last: it may hold descriptors
 	if err != nil {
 		return nil, err
 	}
@@ -184,6 +192,9 @@ func (e *Engine) Run(ctx context.Context) error {
 			l.Close()
 		}
 		relays.Wait()
+		for _, k := range e.live.Load().keepers() {
+			k.closeGuard()
+		}
 		if e.site != nil {
 			_ = e.site.Close()
 		}
@@ -319,6 +330,10 @@ func (e *Engine) Reload(cfg *config.Config) error {
 	if old.stop != nil {
 		old.stop()
 	}
+	if e.run != nil {
+		e.guardListeners(l)
+	}
+	e.retireKeepers(l, old)
 	e.noteFixed(old.cfg, cfg)
 	return nil
 }

@@ -108,13 +108,7 @@ func (c *conn) local() netip.AddrPort {
 	if err != nil {
 		return netip.AddrPort{}
 	}
-	switch a := sa.(type) {
-	case *unix.SockaddrInet4:
-		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
-	case *unix.SockaddrInet6:
-		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), uint16(a.Port))
-	}
-	return netip.AddrPort{}
+	return socketAddr(sa)
 }
 
 // castShadow dials the front for a client that is slow to say who it is. Without a place there is none, and nothing is lost

@@ -60,7 +60,7 @@ func goodHeaders(t testing.TB) []struct {
 func TestProxyHeaders(t *testing.T) {
 	for _, policy := range []string{"required", "optional"} {
 		t.Run(policy, func(t *testing.T) {
-			r := startRig(t, env{"SLUICE_PROXY_PROTOCOL": policy})
+			r := startRig(t, env{"SLUICE_PROXY_PROTOCOL": policy, "SLUICE_EDGE_RANGES": "127.0.0.0/8"})
 			results := map[string]float64{}
 			for _, h := range goodHeaders(t) {
 				c := r.dial(t, client.Config{Prefix: h.header})
@@ -191,7 +191,7 @@ func TestNoProxyHeader(t *testing.T) {
 
 // A load balancer's health checks are no errors: a connect and close, a LOCAL header and close, the same with a reset.
 func TestHealthChecksAreQuiet(t *testing.T) {
-	r := startRig(t, env{"SLUICE_PROXY_PROTOCOL": "required"})
+	r := startRig(t, env{"SLUICE_PROXY_PROTOCOL": "required", "SLUICE_EDGE_RANGES": "127.0.0.0/8"})
 	before := holdsDescriptors(t, r.proxy)
 	for _, h := range append(goodHeaders(t)[8:], goodHeaders(t)[0]) {
 		for _, e := range endings {

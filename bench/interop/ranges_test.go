@@ -22,6 +22,8 @@ const (
 	innerAddr = "192.0.2.1"
 	edgeAddr  = "192.0.2.2" // the load balancer's
 	otherAddr = "192.0.2.3" // somebody's
+
+	innerAddr6, edgeAddr6, otherAddr6 = "2001:db8::1", "2001:db8::2", "2001:db8::3"
 )
 
 func newNets(t testing.TB) *nets {
@@ -32,9 +34,13 @@ func newNets(t testing.TB) *nets {
 		t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", name).Run() })
 	}
 	n.must("", "ip", "link", "add", "wire", "netns", n.inner, "type", "veth", "peer", "name", "wire", "netns", n.outer)
-	for name, addrs := range map[string][]string{n.inner: {innerAddr}, n.outer: {edgeAddr, otherAddr}} {
+	for name, addrs := range map[string][]string{n.inner: {innerAddr, innerAddr6}, n.outer: {edgeAddr, otherAddr, edgeAddr6, otherAddr6}} {
 		for _, a := range addrs {
-			n.must("", "ip", "-n", name, "addr", "add", a+"/24", "dev", "wire")
+			length := "/24"
+			if strings.Contains(a, ":") {
+				length = "/64"
+			}
+			n.must("", "ip", "-n", name, "addr", "add", a+length, "dev", "wire", "nodad")
 		}
 		n.must("", "ip", "-n", name, "link", "set", "lo", "up")
 		n.must("", "ip", "-n", name, "link", "set", "wire", "up")
@@ -61,8 +67,12 @@ const curlTimeout = 28
 
 // visit asks for the site from an address of the world; the result is curl's exit status.
 func (n *nets) visit(from string) int {
+	to := innerAddr
+	if strings.Contains(from, ":") {
+		to = "[" + innerAddr6 + "]"
+	}
 	cmd := exec.Command("ip", "netns", "exec", n.outer, "curl", "-sk", "-o", "/dev/null", "--interface", from, "--connect-timeout", "1", "--max-time", "10",
-		"https://"+innerAddr+":8443/")
+		"https://"+to+":8443/")
 	_ = cmd.Run()
 	return cmd.ProcessState.ExitCode()
 }

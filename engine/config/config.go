@@ -26,6 +26,9 @@ type Config struct {
 	// Edge is what stands in front of the listeners for which nothing else is said.
 	Edge Edge
 
+	// EdgeGuard says whether the kernel is to drop connections from outside the ranges.
+	EdgeGuard GuardPolicy
+
 	// EdgeRefresh is the time between two looks at the lists of ranges; 0 is never.
 	EdgeRefresh time.Duration
 

@@ -43,6 +43,29 @@ func (o Outsiders) String() string { return word(outsiders, o) }
 
 var outsiders = []string{Drop: "drop", ToFront: "front"}
 
+// GuardPolicy says whether the kernel is to drop connections from outside the ranges.
+type GuardPolicy uint8
+
+const (
+	// GuardAuto uses the kernel where it lets us; elsewhere such connections are closed after accept.
+	GuardAuto GuardPolicy = iota
+	// GuardRequired starts with the kernel's help or not at all.
+	GuardRequired
+	// GuardOff closes them after accept.
+	GuardOff
+)
+
+// String writes the policy as SLUICE_EDGE_GUARD takes it.
+func (g GuardPolicy) String() string { return word(guardPolicies, g) }
+
+var guardPolicies = []string{GuardAuto: "auto", GuardRequired: "required", GuardOff: "off"}
+
+// UnmarshalText reads auto, required or off.
+func (g *GuardPolicy) UnmarshalText(b []byte) (err error) {
+	*g, err = choice[GuardPolicy](guardPolicies, strings.TrimSpace(string(b)))
+	return err
+}
+
 // Edge is what stands in front of a listener.
 type Edge struct {
 	// Profile is the name of the product that the rest was taken from, where it was not set.
@@ -223,6 +246,9 @@ func (in *input) checkEdge(c *Config) {
 		in.problem(Prefix+"PROXY_PROTOCOL", fmt.Sprintf("is %s, and mode opaque means that there is no header", e.Header), "use "+Prefix+"EDGE_MODE=proxy")
 	case e.Mode == Proxied && e.Header == Off:
 		in.problem(Prefix+"PROXY_PROTOCOL", "is off, and mode proxy means that there is a header", "use "+Prefix+"EDGE_MODE=opaque")
+	}
+	if c.EdgeGuard == GuardRequired && e.Outsiders == ToFront {
+		in.problem(Prefix+"EDGE_GUARD", "is required, and "+Prefix+"EDGE_OUTSIDERS=front lets outsiders in", "use one of the two")
 	}
 	for i := range c.Edges {
 		if e := &c.Edges[i]; e.Mode == Proxied && e.Ranges == nil {

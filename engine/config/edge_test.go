@@ -78,9 +78,11 @@ func TestEdgesThatCannotBe(t *testing.T) {
 		"EDGE=haproxy EDGE_RANGES=http://example.org/list":      "use https",
 		"EDGE=haproxy EDGE_RANGES=,":                            "EDGE_RANGES: the list is empty",
 		"EDGE=haproxy EDGE_REFRESH=1m":                          "EDGE_REFRESH: 1m is outside",
-		"EDGE_OUTSIDERS=reject":                                 "EDGE_OUTSIDERS: \"reject\" is not a choice",
-		"LISTEN=:443=akamai":                                    "LISTEN: \"akamai\" is not an edge",
-		"LISTEN=:443=":                                          "LISTEN: \"\" is not an edge",
+		"EDGE_OUTSIDERS=front EDGE_GUARD=required":              "EDGE_GUARD: is required, and SLUICE_EDGE_OUTSIDERS=front",
+		"EDGE_GUARD=on":         "EDGE_GUARD: \"on\" is not a choice",
+		"EDGE_OUTSIDERS=reject": "EDGE_OUTSIDERS: \"reject\" is not a choice",
+		"LISTEN=:443=akamai":    "LISTEN: \"akamai\" is not an edge",
+		"LISTEN=:443=":          "LISTEN: \"\" is not an edge",
 	} {
 		var env []string
 		for _, s := range strings.Fields(set) {

@@ -82,7 +82,7 @@ func variableOf(field string) string {
 func (r *raw) config(other map[string]string) *Config {
 	c := &Config{
 		Listen: r.Listen.list, Secrets: r.Secret.list,
-		Edge: r.edge(), Edges: r.edges(), EdgeRefresh: time.Duration(r.EdgeRefresh),
+		Edge: r.edge(), Edges: r.edges(), EdgeRefresh: time.Duration(r.EdgeRefresh), EdgeGuard: r.EdgeGuard,
 		Front: r.Front.to, FrontProxyProtocol: int(r.FrontProxyProtocol),
 		DC: r.dcs(), IPPreference: r.IPPreference,
 		PublicHost: string(r.PublicHost), PublicPort: uint16(r.PublicPort),

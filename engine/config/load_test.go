@@ -58,7 +58,7 @@ func TestEverySetting(t *testing.T) {
 	c := mustLoad(t,
 		"SLUICE_SECRET="+sample.Hex(), "SLUICE_LISTEN=192.0.2.7:443, [2001:db8::7]:443,localhost:0", "SLUICE_PUBLIC_HOST=Proxy.Example.org",
 		"SLUICE_PUBLIC_PORT=4430", "SLUICE_FRONT=unix:/run/web.sock", "SLUICE_FRONT_PROXY_PROTOCOL=V2", "SLUICE_PROXY_PROTOCOL=required",
-		"SLUICE_EDGE=aws-nlb", "SLUICE_EDGE_MODE=proxy", "SLUICE_EDGE_RANGES=none", "SLUICE_EDGE_REFRESH=90m", "SLUICE_EDGE_OUTSIDERS=front",
+		"SLUICE_EDGE=aws-nlb", "SLUICE_EDGE_MODE=proxy", "SLUICE_EDGE_RANGES=none", "SLUICE_EDGE_REFRESH=90m", "SLUICE_EDGE_OUTSIDERS=front", "SLUICE_EDGE_GUARD=off",
 		"SLUICE_IP_PREFERENCE=prefer-ipv6", "SLUICE_DC_2=192.0.2.1:80, 2001:db8::2", "SLUICE_DC_203=[::1]:1", "SLUICE_DC_TEST_3=127.0.0.1:2",
 		"SLUICE_ALIGNED_DOWNLOADS=off", "SLUICE_HYBRID_KEY_SHARE=on", "SLUICE_CLOCK_SKEW=90s", "SLUICE_MAX_CONNECTIONS=77",
 		"SLUICE_HANDSHAKE_TIMEOUT=3s", "SLUICE_IDLE_TIMEOUT=1h", "SLUICE_DRAIN_TIMEOUT=0", "SLUICE_ADMIN_LISTEN=/run/admin.sock",
@@ -69,7 +69,7 @@ func TestEverySetting(t *testing.T) {
 			netip.MustParseAddrPort("192.0.2.7:443"), netip.MustParseAddrPort("[2001:db8::7]:443"), netip.MustParseAddrPort("127.0.0.1:0"),
 		},
 		Secrets: []Secret{sample}, Front: Front{Network: "unix", Host: "/run/web.sock"}, FrontProxyProtocol: 2,
-		Edge: nlb, Edges: []Edge{nlb, nlb, nlb}, EdgeRefresh: 90 * time.Minute,
+		Edge: nlb, Edges: []Edge{nlb, nlb, nlb}, EdgeRefresh: 90 * time.Minute, EdgeGuard: GuardOff,
 		DC: map[int][]netip.AddrPort{
 			2:     {netip.MustParseAddrPort("192.0.2.1:80"), netip.MustParseAddrPort("[2001:db8::2]:443")},
 			203:   {netip.MustParseAddrPort("[::1]:1")},

@@ -26,6 +26,7 @@ type raw struct {
 	EdgeRanges         edgeRanges       `env:"EDGE_RANGES"`
 	EdgeRefresh        refreshEvery     `env:"EDGE_REFRESH" envDefault:"24h"`
 	EdgeOutsiders      Outsiders        `env:"EDGE_OUTSIDERS" envDefault:"drop"`
+	EdgeGuard          GuardPolicy      `env:"EDGE_GUARD" envDefault:"auto"`
 	ProxyProtocol      headerPolicy     `env:"PROXY_PROTOCOL"`
 	IPPreference       IPPreference     `env:"IP_PREFERENCE" envDefault:"prefer-ipv4"`
 	DC1                dcAddresses      `env:"DC_1"`
@@ -153,6 +154,12 @@ var settings = []setting{
 		name: "EDGE_OUTSIDERS", section: sectionEdge, takes: "drop or front",
 		text: "What becomes of a connection from outside the ranges: closed without a word, or shown the front, whatever it says.",
 		show: func(c *Config) string { return c.Edge.Outsiders.String() },
+	},
+	{
+		name: "EDGE_GUARD", section: sectionEdge, takes: "auto, required or off",
+		text: "Whether the kernel drops connections from outside the ranges before they exist, so that whoever tries gets no answer at all, as from a firewall. That takes root, or CAP_BPF and CAP_NET_ADMIN. " +
+			"`auto`: where it can be had; else they are closed after they are accepted, and the log says so once. `required`: do not start without. With `SLUICE_EDGE_OUTSIDERS=front` there is nothing to guard.",
+		show: func(c *Config) string { return c.EdgeGuard.String() },
 	},
 	{
 		name: "PROXY_PROTOCOL", section: sectionEdge, takes: "off, required or optional", otherwise: "`required` in mode `proxy`, else `off`", example: "required",

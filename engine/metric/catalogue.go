@@ -44,6 +44,8 @@ var Catalogue = []Def{
 	{"sluice_dc_dial_seconds", TypeHistogram, "Time to connect to a Telegram data centre, of dials that succeeded", nil, dialBuckets},
 	{"sluice_dc_dials_total", TypeCounter, "Connection attempts to Telegram data centres, one for each address tried", []string{"dc", "result"}, nil},
 	{"sluice_draining", TypeGauge, "1 while the process finishes its relays before it ends", nil, nil},
+	{"sluice_edge_guard", TypeGauge, "1 if the kernel drops connections from outside the ranges, 0 if they are closed after accept; absent without ranges", nil, nil},
+	{"sluice_edge_guard_dropped_total", TypeCounter, "Segments from outside the ranges that the kernel dropped, several for each attempt to connect", []string{"family"}, nil},
 	{"sluice_engine_restarts_total", TypeCounter, "Times that the accepting engine stopped by itself and was started again", nil, nil},
 	{"sluice_fds_limit", TypeGauge, "File descriptors the process may hold", nil, nil},
 	{"sluice_fds_used", TypeGauge, "File descriptors counted against the limit", nil, nil},

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -257,9 +258,14 @@ func (f transport) RoundTrip(*http.Request) (*http.Response, error) {
 // The schedule: at once without a list, then each period; after a failure a minute, two, four, no more than a period; when asked, now.
 func TestSchedule(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex // of the three below
 		var asked []time.Duration
-		start, fail := time.Now(), false
+		var fail bool
+		var outcomes int
+		start := time.Now()
 		client := &http.Client{Transport: transport(func() (string, error) {
+			mu.Lock()
+			defer mu.Unlock()
 			asked = append(asked, time.Since(start).Round(time.Minute))
 			if fail {
 				return "", errors.New("no route")
@@ -269,19 +275,21 @@ func TestSchedule(t *testing.T) {
 		s, _ := ParseSources("https://example.org/list")
 		k, _ := NewKeeper(s, "", client, time.Now)
 		ctx, stop := context.WithCancel(t.Context())
-		outcomes := 0
 		ended := make(chan struct{})
 		go func() {
-			k.Run(ctx, 10*time.Minute, func(Outcome) { outcomes++ })
+			k.Run(ctx, 10*time.Minute, func(Outcome) {
+				mu.Lock()
+				defer mu.Unlock()
+				outcomes++
+			})
 			close(ended)
 		}()
 		step := func(d time.Duration, want int, what string) {
 			t.Helper()
 			time.Sleep(d)
 			synctest.Wait()
-			if what == "the failure" {
-				return
-			}
+			mu.Lock()
+			defer mu.Unlock()
 			if len(asked) != want || outcomes != want {
 				t.Fatalf("%s: asked %d times (%v), %d outcomes, want %d", what, len(asked), asked, outcomes, want)
 			}
@@ -289,9 +297,18 @@ func TestSchedule(t *testing.T) {
 		step(time.Second, 1, "at once")
 		step(9*time.Minute, 1, "before the period")
 		step(3*time.Minute, 2, "after the period")
-		fail = true
-		for len(asked) < 3 {
-			step(time.Second, len(asked), "the failure")
+		failing := func(v bool) {
+			mu.Lock()
+			defer mu.Unlock()
+			fail = v
+		}
+		failing(true)
+		for n := 2; n < 3; {
+			time.Sleep(time.Second)
+			synctest.Wait()
+			mu.Lock()
+			n = len(asked)
+			mu.Unlock()
 		}
 		step(50*time.Second, 3, "less than a minute later")
 		step(11*time.Second, 4, "a minute later")
@@ -300,7 +317,7 @@ func TestSchedule(t *testing.T) {
 		step(4*time.Minute+time.Second, 6, "four minutes later")
 		step(8*time.Minute+time.Second, 7, "eight minutes later")
 		step(10*time.Minute+time.Second, 8, "a period later, no more")
-		fail = false
+		failing(false)
 		k.Again()
 		step(time.Second, 9, "when asked")
 		step(9*time.Minute, 9, "before the next period")
