@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
@@ -42,7 +41,8 @@ type keeper struct {
 	guard    *bpf.Guard // nil: the kernel does not judge who comes in
 }
 
-// makeDoors makes the doors of a configuration. Lists that are in use already are taken over as they are.
+// makeDoors makes the doors of a configuration. Lists that are in use already are taken over as they are. Where a reload comes with other
+// listeners, which need a restart, the doors of those there are stay.
 func (e *Engine) makeDoors(cfg *config.Config) (_ []door, err error) {
 	doors := make([]door, len(cfg.Edges))
 	made := map[string]*keeper{}
@@ -55,6 +55,9 @@ func (e *Engine) makeDoors(cfg *config.Config) (_ []door, err error) {
 		}
 	}()
 	if old := e.live.Load(); old != nil {
+		if !slices.Equal(cfg.Listen, e.asked) {
+			return old.doors, nil
+		}
 		for _, k := range old.keepers() {
 			made[k.key] = k
 		}
@@ -66,7 +69,7 @@ func (e *Engine) makeDoors(cfg *config.Config) (_ []door, err error) {
 		}
 		key := sourcesKey(cfg, edge.Ranges)
 		if made[key] == nil {
-			k, err := ranges.NewKeeper(edge.Ranges, cfg.StateDir, rangesClient, time.Now)
+			k, err := ranges.NewKeeper(edge.Ranges, cfg.StateDir, ranges.NewClient(), time.Now)
 			if err != nil {
 				e.log.Warn("a list of ranges cannot be read", slog.String("error", err.Error()))
 			}
@@ -105,11 +108,6 @@ func sourcesKey(cfg *config.Config, sources []ranges.Source) string {
 	}
 	return b.String()
 }
-
-// rangesClient is for one request a day: it keeps nothing open.
-var rangesClient = &http.Client{Transport: &http.Transport{
-	Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true, TLSHandshakeTimeout: 10 * time.Second, ResponseHeaderTimeout: 20 * time.Second,
-}}
 
 // startKeepers begins to refresh the lists of l, and has those that are refreshed already look again.
 func (e *Engine) startKeepers(l, old *live) {

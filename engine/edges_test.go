@@ -106,6 +106,20 @@ func TestListenersWithTheirOwnEdges(t *testing.T) {
 	}
 }
 
+// A reload with other listeners, which it cannot open, does not mix up the doors of those there are.
+func TestReloadWithOtherListeners(t *testing.T) {
+	edge := []string{"SLUICE_EDGE_GUARD=off", "SLUICE_EDGE=custom", "SLUICE_EDGE_MODE=opaque", "SLUICE_EDGE_RANGES=127.0.0.2"}
+	p := start(t, edge...)
+	if err := p.Reload(p.config(append(edge, "SLUICE_LISTEN=127.0.0.8:0=none,127.0.0.1:0")...)); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := p.try(client.Config{Local: outAddr}); err == nil {
+		_ = c.Close()
+		t.Error("an outsider is served by a listener that was guarded")
+	}
+	p.download(p.session(client.Config{Local: edgeAddr}), 1000)
+}
+
 // Ranges change under a proxy in use: at a reload, and by the publisher. No session notices.
 func TestRangesChange(t *testing.T) {
 	var list atomic.Value

@@ -58,6 +58,7 @@ type Engine struct {
 	handler    atomic.Pointer[handler] // of the gnet engine that runs
 	reloading  sync.Mutex
 	run        context.Context         // ends with Run; fronts' resolvers and the keepers of ranges hang on it
+	asked      []netip.AddrPort        // to listen on, at the start
 	guarding   sync.Mutex              // of the listeners
 	guardPast  [2]uint64               // segments dropped by guards that are gone: IPv4, IPv6
 	guardedFor atomic.Pointer[handler] // whose listeners all have their guard
@@ -83,7 +84,7 @@ type live struct {
 
 // New makes an engine of a configuration. It opens no socket but, in a trial, the built-in site's on loopback.
 func New(cfg *config.Config, log *slog.Logger, version string) (*Engine, error) {
-	e := &Engine{log: log, version: version, epoch: time.Now(), ready: make(chan struct{})}
+	e := &Engine{log: log, version: version, epoch: time.Now(), asked: cfg.Listen, ready: make(chan struct{})}
 	loops := runtime.GOMAXPROCS(0)
 	e.initCounters(loops)
 	e.limited = newLimited(log, hintEvery, func() { e.logDropped.Inc(e.offLoop()) })

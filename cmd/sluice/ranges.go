@@ -5,7 +5,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -46,7 +45,7 @@ func (a *app) ranges(c *command, args []string) error {
 	if len(sources) == 0 {
 		return errNoEdge
 	}
-	k, err := ranges.NewKeeper(sources, cfg.StateDir, http.DefaultClient, time.Now)
+	k, err := ranges.NewKeeper(sources, cfg.StateDir, ranges.NewClient(), time.Now)
 	if err != nil {
 		a.complain("warning", err.Error(), "")
 	}

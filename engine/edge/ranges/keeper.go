@@ -15,6 +15,26 @@ import (
 
 const fetchTime = 30 * time.Second // for one URL, all of it
 
+var errInsecure = errors.New("sent on to an address without TLS")
+
+// NewClient makes a client for the publishers. It keeps nothing open, and does not follow from TLS to where anybody could change the list.
+func NewClient() *http.Client {
+	return &http.Client{
+		Transport: &http.Transport{
+			Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true, TLSHandshakeTimeout: 10 * time.Second, ResponseHeaderTimeout: 20 * time.Second,
+		},
+		CheckRedirect: func(next *http.Request, before []*http.Request) error {
+			if before[0].URL.Scheme == "https" && next.URL.Scheme != "https" {
+				return errInsecure
+			}
+			if len(before) >= 5 {
+				return errors.New("sent on too often")
+			}
+			return nil
+		},
+	}
+}
+
 // Keeper keeps the ranges of some sources. Set and State may be called by any goroutine; Refresh by one at a time.
 type Keeper struct {
 	client *http.Client

@@ -46,7 +46,7 @@ func (p *publisher) sources(t *testing.T) []Source {
 
 func newKeeper(t *testing.T, s []Source, dir string) *Keeper {
 	t.Helper()
-	k, err := NewKeeper(s, dir, http.DefaultClient, time.Now)
+	k, err := NewKeeper(s, dir, NewClient(), time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,6 +130,23 @@ func TestHostilePublishers(t *testing.T) {
 	}
 }
 
+// A publisher with TLS is not followed to where anybody on the way could change the list.
+func TestNoWayDownFromTLS(t *testing.T) {
+	plain := publish(t)
+	secure := httptest.NewTLSServer(http.RedirectHandler(plain.URL+"/list", http.StatusFound))
+	defer secure.Close()
+	client := NewClient()
+	client.Transport = secure.Client().Transport
+	s, err := ParseSources(secure.URL + "/list")
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, _ := NewKeeper(s, "", client, time.Now)
+	if o := only(t, k.Refresh(t.Context(), false)); !errors.Is(o.Err, errInsecure) || k.Set().Len() != 0 {
+		t.Errorf("%v, %d ranges", o.Err, k.Set().Len())
+	}
+}
+
 // Half of a list is taken, less than half is not, unless it is forced.
 func TestShrinking(t *testing.T) {
 	p := publish(t)
@@ -181,7 +198,7 @@ func TestStateFile(t *testing.T) {
 		if err := os.WriteFile(files[0], []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		k, err := NewKeeper(p.sources(t), dir, http.DefaultClient, time.Now)
+		k, err := NewKeeper(p.sources(t), dir, NewClient(), time.Now)
 		if err == nil || k.Set().Len() != 0 {
 			t.Errorf("%s: %d ranges, %v", name, k.Set().Len(), err)
 		}
@@ -193,7 +210,7 @@ func TestStateFile(t *testing.T) {
 	if err := os.WriteFile(blocked, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	k, _ := NewKeeper(p.sources(t), blocked, http.DefaultClient, time.Now)
+	k, _ := NewKeeper(p.sources(t), blocked, NewClient(), time.Now)
 	if o := only(t, k.Refresh(t.Context(), false)); o.Err == nil || k.Set().Len() != 4 {
 		t.Errorf("a directory that cannot be written: %d ranges, %v", k.Set().Len(), o.Err)
 	}
