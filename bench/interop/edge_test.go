@@ -20,7 +20,7 @@ import (
 // behind is a proxy that expects PROXY headers, for load balancers to stand before.
 func behind(t testing.TB, settings env) *front {
 	t.Helper()
-	base := env{"SLUICE_PROXY_PROTOCOL": "required"}
+	base := env{"SLUICE_EDGE": "haproxy"}
 	return startFront(t, base.with(settings))
 }
 
@@ -175,7 +175,7 @@ func TestHAProxyHealthChecks(t *testing.T) {
 			startHAProxy(t, edge, "frontend f", "\tbind LISTEN", "\tdefault_backend b", "backend b",
 				fmt.Sprintf("\tserver s %s %s", f.proxy.Addr(), server))
 			eventually(t, "health checks", func() error {
-				n, err := f.proxy.Metric(`sluice_handshakes_total{result="silent"}`)
+				n, err := f.proxy.Metric(`sluice_handshakes_total{result="health"}`)
 				if err == nil && n < 20 {
 					err = fmt.Errorf("%v so far", n)
 				}
