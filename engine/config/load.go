@@ -142,6 +142,10 @@ func (in *input) crossCheck(c *Config) {
 	if c.Front.Network == "tcp" && slices.ContainsFunc(c.Listen, c.Front.leadsTo) {
 		in.problem(Prefix+"FRONT", fmt.Sprintf("%s is this proxy's own address", c.Front), "give the address of the web server")
 	}
+	if c.Front.Network == "tcp" && c.Front.Host == c.PublicHost && c.Front.Port == c.PublicPort {
+		in.problem(Prefix+"FRONT", fmt.Sprintf("%s is where clients reach this proxy: strangers would come back to it for ever", c.Front),
+			"give the address of the web server behind that name, not the name")
+	}
 	if c.Front.Builtin && c.FrontProxyProtocol != 0 {
 		in.warn(Prefix+"FRONT_PROXY_PROTOCOL", "has no effect on the built-in page", "")
 	}

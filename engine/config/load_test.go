@@ -83,6 +83,21 @@ func TestEverySetting(t *testing.T) {
 	diffConfig(t, want, c)
 }
 
+// The public name is ours, wherever it leads: behind a CDN not even its addresses tell.
+func TestFrontIsNotThePublicName(t *testing.T) {
+	host := "SLUICE_PUBLIC_HOST=" + sample.Host
+	for _, env := range [][]string{
+		{"SLUICE_SECRET=" + sample.Hex(), host, "SLUICE_PUBLIC_PORT=443"}, // the default front
+		{"SLUICE_SECRET=" + sample.Hex(), host, "SLUICE_LISTEN=:8443", "SLUICE_FRONT=" + strings.ToUpper(sample.Host) + ":8443"},
+	} {
+		if text := problemsOf(t, env...).Error(); !strings.Contains(text, "FRONT: "+sample.Host) || !strings.Contains(text, "for ever") {
+			t.Errorf("%v: %s", env, text)
+		}
+	}
+	mustLoad(t, "SLUICE_SECRET="+sample.Hex(), host, "SLUICE_PUBLIC_PORT=443", "SLUICE_FRONT="+sample.Host+":8443")
+	mustLoad(t, "SLUICE_SECRET="+sample.Hex(), host, "SLUICE_PUBLIC_PORT=443", "SLUICE_FRONT=127.0.0.1:443", "SLUICE_LISTEN=127.0.0.2:443")
+}
+
 // diffConfig compares what the operator set, not the lines that describe it.
 func diffConfig(t *testing.T, want, got *Config) {
 	t.Helper()
