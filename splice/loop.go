@@ -234,6 +234,9 @@ func (l *Loop) contain(r *relay) {
 		return
 	}
 	l.stats.Panics.Add(1)
+	if l.loom.ready() {
+		l.reset() // the fault may have left a burst in it, which would surface in somebody else's connection
+	}
 	if r.state != free {
 		defer func() { _ = recover() }() // the owner's fault may be in its last call, too
 		l.end(r, Panicked)

@@ -117,3 +117,21 @@ func TestDownloadWithPoorPipes(t *testing.T) {
 		})
 	}
 }
+
+// A fault in the middle of weaving leaves nothing in the loom for the next relay.
+func TestFaultLeavesNothingInTheLoom(t *testing.T) {
+	l, r := idleRelay(t, Aligned)
+	if _, err := unix.Write(int(l.loom.intake.w), []byte("somebody's bytes")); err != nil {
+		t.Fatal(err)
+	}
+	func() {
+		defer l.contain(r)
+		panic("a fault")
+	}()
+	if !l.loom.ready() || r.state != free {
+		t.Fatal("the loom is gone, or the relay is not")
+	}
+	if n, e := sysRead(l.loom.intake.r, make([]byte, 9)); e != unix.EAGAIN {
+		t.Errorf("%d bytes are left, %v", n, e)
+	}
+}
