@@ -58,6 +58,7 @@ type conn struct {
 	stage  stage
 	live   *live // the configuration in force when it came
 	door   *door // of live: the one it came in by
+	beyond bool  // it comes past the load balancer that it should come from
 	opened int64
 	due    int64 // when the stage's patience ends
 
@@ -79,6 +80,7 @@ func (h *handler) newConn(g gnet.Conn, s *shard) *conn {
 	e := h.engine
 	c := &conn{shard: s, gnet: g, live: e.live.Load(), opened: e.clock(), peer: addrPort(g.RemoteAddr()), header: headerResults}
 	c.client, c.door = c.peer, e.door(c.live, g.LocalAddr())
+	c.beyond = c.door.shuts(c.peer.Addr())
 	c.stage, c.due = inHello, c.opened+int64(c.live.cfg.HandshakeTimeout)
 	if c.door.edge.Header != config.Off && !c.outside() {
 		c.stage, c.due = inHeader, c.opened+int64(min(headerTime, c.live.cfg.HandshakeTimeout))
@@ -87,7 +89,7 @@ func (h *handler) newConn(g gnet.Conn, s *shard) *conn {
 }
 
 // outside says whether c comes past the load balancer that it should come from. Whatever it says, it is a stranger.
-func (c *conn) outside() bool { return c.door.shuts(c.peer.Addr()) }
+func (c *conn) outside() bool { return c.beyond }
 
 // watch has the wheel bring c back for its next deadline.
 func (c *conn) watch() {
@@ -204,7 +206,7 @@ func (c *conn) ended(reset bool) {
 	switch {
 	case c.stage == inFrame:
 		c.quit(frameEnd)
-	case len(c.said) == 0 && !c.shadowed && c.door.fromEdge(c.peer.Addr()):
+	case len(c.said) == 0 && !c.shadowed && c.door.fromEdge(c.peer.Addr()) && c.door.fromEdge(c.client.Addr()): // some name themselves
 		c.quit(health)
 	case len(c.said) == 0 && !c.shadowed:
 		c.quit(silent)

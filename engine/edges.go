@@ -73,7 +73,12 @@ func (e *Engine) makeDoors(cfg *config.Config) (_ []door, err error) {
 			if err != nil {
 				e.log.Warn("a list of ranges cannot be read", slog.String("error", err.Error()))
 			}
-			if k.Set().Len() == 0 && !fetched(edge.Ranges) {
+			if old := e.live.Load(); old != nil {
+				for _, o := range old.keepers() {
+					k.Inherit(o.Keeper)
+				}
+			}
+			if k.Set().Len() == 0 && (cfg.EdgeRefresh == 0 || !fetched(edge.Ranges)) {
 				return nil, errors.Join(errNoRanges, err)
 			}
 			made[key] = &keeper{Keeper: k, key: key}
@@ -147,6 +152,10 @@ func (e *Engine) retireKeepers(l, old *live) {
 
 // rangesRefreshed counts and tells how a look at a list has ended.
 func (e *Engine) rangesRefreshed(k *keeper, o ranges.Outcome) {
+	if o.Unsaved != nil {
+		e.limited.line("ranges unsaved", slog.LevelWarn, "a list of ranges is in force, but cannot be kept for the next start",
+			slog.String("source", o.Source), slog.String("error", o.Unsaved.Error()))
+	}
 	if err := k.arm(); err != nil {
 		e.limited.line("guard", slog.LevelError, "the kernel's guard did not take the ranges that are in force", slog.String("error", err.Error()))
 	}
@@ -185,15 +194,24 @@ func (e *Engine) indexDoors() {
 
 // door is the one a connection came in by.
 func (e *Engine) door(l *live, local net.Addr) *door {
-	if i := e.doors[anyAddress(addrPort(local))]; i < len(l.doors) {
+	if i, ok := e.doors[anyAddress(addrPort(local))]; ok && i < len(l.doors) {
 		return &l.doors[i]
 	}
-	return &l.doors[0]
+	if len(l.doors) == 1 {
+		return &l.doors[0]
+	}
+	return &shut
 }
 
-// anyAddress writes the unspecified addresses, which a listener's name may lack altogether, as one.
+// shut is the door of a listener that we do not know, which cannot be: nobody comes in by it.
+var shut = func() door {
+	nobody, _ := ranges.NewKeeper(nil, "", nil, time.Now)
+	return door{edge: config.Edge{Mode: config.Opaque}, keeper: &keeper{Keeper: nobody}}
+}()
+
+// anyAddress gives a listener of both families, whose name lacks an address, the one it is configured by.
 func anyAddress(a netip.AddrPort) netip.AddrPort {
-	if !a.Addr().IsValid() || a.Addr().IsUnspecified() {
+	if !a.Addr().IsValid() {
 		return netip.AddrPortFrom(netip.IPv6Unspecified(), a.Port())
 	}
 	return a

@@ -86,6 +86,14 @@ func TestHealthChecks(t *testing.T) {
 	mustWrite(t, local, []byte("\r\n\r\n\x00\r\nQUIT\n\x20\x11\x00\x00"))
 	_ = local.Close()
 	p.eventually("one with a LOCAL header too", func() bool { return p.handshakes[health].Value() == 2 })
+	itself := p.dialFrom(edgeAddr)
+	mustWrite(t, itself, []byte("PROXY TCP4 127.0.0.2 127.0.0.1 5555 443\r\n"))
+	_ = itself.Close()
+	p.eventually("one that names the balancer", func() bool { return p.handshakes[health].Value() == 3 })
+	client := p.dialFrom(edgeAddr)
+	mustWrite(t, client, []byte("PROXY TCP4 192.0.2.1 127.0.0.1 5555 443\r\n"))
+	_ = client.Close()
+	p.eventually("a client who says nothing is none", func() bool { return p.handshakes[silent].Value() == 1 })
 	if strings.Contains(p.log.String(), "level=WARN msg=\"connections arrive") {
 		t.Errorf("health checks are complained of:\n%v", p.log)
 	}
@@ -118,6 +126,43 @@ func TestReloadWithOtherListeners(t *testing.T) {
 		t.Error("an outsider is served by a listener that was guarded")
 	}
 	p.download(p.session(client.Config{Local: edgeAddr}), 1000)
+}
+
+// The two unspecified addresses are two listeners, each with its own door.
+func TestBothUnspecifiedAddresses(t *testing.T) {
+	p := start(t, "SLUICE_EDGE_GUARD=off", "SLUICE_EDGE=custom", "SLUICE_EDGE_MODE=opaque", "SLUICE_EDGE_RANGES=127.0.0.2", "SLUICE_LISTEN=0.0.0.0:0,[::]:0=none")
+	p.addr = netip.AddrPortFrom(outAddr, p.Listening()[0].Port())
+	if c, err := p.try(client.Config{Local: outAddr}); err == nil {
+		_ = c.Close()
+		t.Error("the IPv4 listener has the other's door")
+	}
+	p.download(p.session(client.Config{Local: edgeAddr}), 1000)
+	p.addr = netip.AddrPortFrom(netip.IPv6Loopback(), p.Listening()[1].Port())
+	p.download(p.session(client.Config{}), 1000)
+	if e := p.door(p.live.Load(), &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 1}); !e.shuts(edgeAddr) {
+		t.Error("a listener that is not ours is open")
+	}
+}
+
+// Ranges that were fetched are not forgotten when a reload adds others.
+func TestReloadKeepsWhatWasFetched(t *testing.T) {
+	publisher := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/list" {
+			_, _ = w.Write([]byte("127.0.0.2\n"))
+		}
+	}))
+	defer publisher.Close()
+	base := []string{"SLUICE_EDGE_GUARD=off", "SLUICE_EDGE=custom", "SLUICE_EDGE_MODE=opaque", "SLUICE_STATE_DIR=/proc/nowhere"}
+	p := start(t, append(base, "SLUICE_EDGE_RANGES="+publisher.URL+"/list")...)
+	p.eventually("the list is fetched", func() bool { return p.rangesRefreshes[0].Value() == 1 })
+	publisher.Close()
+	if err := p.Reload(p.config(append(base, "SLUICE_EDGE_RANGES=127.0.0.4,"+publisher.URL+"/list")...)); err != nil {
+		t.Fatal(err)
+	}
+	p.download(p.session(client.Config{Local: edgeAddr}), 1000)
+	if err := p.Reload(p.config(append(base, "SLUICE_EDGE_REFRESH=off", "SLUICE_EDGE_RANGES=http://127.0.0.1:1/other")...)); err == nil {
+		t.Error("a list that will never be fetched was accepted")
+	}
 }
 
 // Ranges change under a proxy in use: at a reload, and by the publisher. No session notices.

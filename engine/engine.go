@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -61,6 +62,8 @@ type Engine struct {
 	asked      []netip.AddrPort        // to listen on, at the start
 	guarding   sync.Mutex              // of the listeners
 	guardPast  [2]uint64               // segments dropped by guards that are gone: IPv4, IPv6
+	guardNext  int64                   // ticker only: not before this
+	guardTries int                     // ticker only
 	guardedFor atomic.Pointer[handler] // whose listeners all have their guard
 	doors      map[netip.AddrPort]int  // the listeners' places in live.doors, from when the ports are known
 }
@@ -332,7 +335,8 @@ func (e *Engine) Reload(cfg *config.Config) error {
 		old.stop()
 	}
 	if e.run != nil {
-		e.guardListeners(l)
+		e.guardedFor.Store(nil)
+		e.guardListeners() // and the ticker looks again
 	}
 	e.retireKeepers(l, old)
 	e.noteFixed(old.cfg, cfg)
@@ -345,7 +349,7 @@ func (e *Engine) noteFixed(old, now *config.Config) {
 		name    string
 		changed bool
 	}{
-		{"SLUICE_LISTEN", fmt.Sprint(old.Listen) != fmt.Sprint(now.Listen)},
+		{"SLUICE_LISTEN (and until then everything about its edges)", !slices.Equal(e.asked, now.Listen)},
 		{"SLUICE_ADMIN_LISTEN", old.AdminListen != now.AdminListen},
 		{"SLUICE_MAX_CONNECTIONS", old.MaxConnections != now.MaxConnections},
 		{"SLUICE_IDLE_TIMEOUT", old.IdleTimeout != now.IdleTimeout},

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -94,24 +95,26 @@ func (d *door) guarded() bool {
 }
 
 // guardListeners puts each door's guard on its listeners, or takes a former one off. gnet opens a listener for each loop and
-// keeps it to itself, hence the search. It returns how many listeners it has found.
-func (e *Engine) guardListeners(l *live) (found int) {
+// keeps it to itself, hence the search. It returns how many listeners are as they should be.
+func (e *Engine) guardListeners() (done int) {
 	e.guarding.Lock()
 	defer e.guarding.Unlock()
+	l := e.live.Load()
 	for _, fd := range openDescriptors() {
 		own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0) // so that it stays what we find it to be
 		if err != nil {
 			continue
 		}
 		if i, ok := e.listenerDoor(own); ok && i < len(l.doors) {
-			found++
-			if err := l.doors[i].guardListener(own); err != nil {
+			if err := l.doors[i].guardListener(own); err == nil {
+				done++
+			} else {
 				e.limited.line("no_guard", slog.LevelWarn, noGuardHint, slog.String("error", err.Error()))
 			}
 		}
 		_ = unix.Close(own)
 	}
-	return found
+	return done
 }
 
 func (d *door) guardListener(fd int) error {
@@ -163,20 +166,28 @@ func openDescriptors() (fds []int) {
 	return fds
 }
 
+// guardSoon is how often the search is tried at the ticker's pace, before it is tried once a second.
+const guardSoon = 20
+
 // keepGuarded is the ticker's call: listeners that gnet has opened since get their guard.
 func (e *Engine) keepGuarded() {
-	h, l := e.handler.Load(), e.live.Load()
-	if h == nil || e.guardedFor.Load() == h || !slices.ContainsFunc(l.doors, func(d door) bool { return d.guarded() }) {
+	h := e.handler.Load()
+	if h == nil || e.guardedFor.Load() == h || e.clock() < e.guardNext {
 		return
 	}
-	if e.guardListeners(l) >= len(e.loops)*len(e.listening) {
+	if e.guardListeners() >= len(e.loops)*len(e.listening) {
 		e.guardedFor.Store(h)
+	} else if e.state.Load() == serving && e.guardTries > guardSoon {
+		e.guardNext = e.clock() + int64(time.Second)
 	}
+	e.guardTries++
 }
 
 // guardState is 1 when the kernel judges at every door that has ranges, 0 when it does not; ok is false without such a door.
 func (e *Engine) guardState() (value float64, ok bool) {
-	value = 1
+	if h := e.handler.Load(); h != nil && e.guardedFor.Load() == h {
+		value = 1
+	}
 	for _, d := range e.live.Load().doors {
 		if d.keeper == nil {
 			continue

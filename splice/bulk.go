@@ -14,7 +14,9 @@ func (l *Loop) lendPipe(r *relay, h int) bool {
 	}
 	if x.pipe = l.pipes.borrow(r, uint8(h), l.now); x.pipe == nil {
 		if p := l.pipes.stalest(l.now - int64(reclaimAfter)); p != nil && l.chunks.held < heldBudget {
-			l.reclaim(p)
+			if l.reclaim(p); r.state != open {
+				return false
+			}
 			x.pipe = l.pipes.borrow(r, uint8(h), l.now)
 		}
 	}

@@ -55,8 +55,11 @@ func (l *Loop) discard(x *half) {
 	}
 }
 
-// end closes whatever r holds and frees its slot. It may be called in any state but free.
+// end closes whatever r holds and frees its slot, once.
 func (l *Loop) end(r *relay, c Cause) {
+	if r.state == free {
+		return
+	}
 	l.discard(&r.half[up])
 	l.discard(&r.half[down])
 	reset := c == ClientReset || c == UpstreamReset || c == Stalled

@@ -93,8 +93,10 @@ func New(cfg Config) (*Loop, error) {
 		return nil, fmt.Errorf("splice: epoll_ctl: %w", err)
 	}
 	if !l.cfg.NoSplice {
-		l.loom.set()
 		l.pipes.fill()
+		if l.pipes.size >= PipeSize { // in less a burst with its headers finds no room, and copying is cheaper
+			l.loom.set()
+		}
 	}
 	l.stats.Splices.Store(!l.cfg.NoSplice)
 	l.countPipes()

@@ -63,6 +63,9 @@ func (l *Loop) take(r *relay, h int) int {
 	if x := &r.half[h]; x.bulk && (r.mode == Raw || l.loom.ready()) && l.lendPipe(r, h) {
 		return l.takeSplice(r, h)
 	}
+	if r.state != open { // a fault of its other half's pipe, which was to be lent
+		return 0
+	}
 	if r.mode == Raw {
 		return l.takeRaw(r, h)
 	}

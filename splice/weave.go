@@ -103,8 +103,8 @@ func (l *Loop) spill(r *relay, h, n, owed int) {
 		}
 		got, e := sysRead(l.loom.intake.r, k.b[len(k.b):len(k.b)+owed])
 		if e != 0 || got <= 0 {
+			l.reset() // first: the owner may have a fault of its own
 			l.broken(r)
-			l.reset()
 			return
 		}
 		k.b = k.b[:len(k.b)+got]

@@ -204,10 +204,15 @@ func (r *raw) edge() Edge {
 	case mode == Proxied && r.ProxyProtocol.set && r.ProxyProtocol.policy == Off:
 		mode = Opaque // a product that could name the client, and was told not to
 	}
-	if mode == Preserved && !r.EdgeMode.set && r.ProxyProtocol.set && r.ProxyProtocol.policy != Off {
-		mode = Proxied // somebody sends headers, whoever it is
+	// Somebody sends headers, and it is not the product: whose ranges they are, the operator has to say.
+	somebody := mode == Preserved && !r.EdgeMode.set && r.ProxyProtocol.set && r.ProxyProtocol.policy != Off
+	if somebody {
+		mode = Proxied
 	}
 	e := p.stock(mode)
+	if somebody {
+		e.Ranges = nil
+	}
 	if r.ProxyProtocol.set {
 		e.Header = r.ProxyProtocol.policy
 	}
@@ -242,6 +247,8 @@ func (in *input) checkEdge(c *Config) {
 	case e.Mode == Preserved && e.Ranges != nil:
 		in.problem(Prefix+"EDGE_RANGES", "would shut every client out: in mode preserved connections come from the clients' own addresses",
 			"leave it out, or set "+Prefix+"EDGE_MODE")
+	case e.Mode == Preserved && e.Header != Off:
+		in.problem(Prefix+"PROXY_PROTOCOL", fmt.Sprintf("is %s, and mode preserved means that there is no header", e.Header), "use "+Prefix+"EDGE_MODE=proxy")
 	case e.Mode == Opaque && e.Header != Off:
 		in.problem(Prefix+"PROXY_PROTOCOL", fmt.Sprintf("is %s, and mode opaque means that there is no header", e.Header), "use "+Prefix+"EDGE_MODE=proxy")
 	case e.Mode == Proxied && e.Header == Off:
@@ -251,9 +258,15 @@ func (in *input) checkEdge(c *Config) {
 		in.problem(Prefix+"EDGE_GUARD", "is required, and "+Prefix+"EDGE_OUTSIDERS=front lets outsiders in", "use one of the two")
 	}
 	for i := range c.Edges {
+		if c.Edges[i].Profile == customEdge && p.name != customEdge {
+			in.problem(Prefix+"LISTEN", fmt.Sprintf("%s: custom says nothing by itself", c.Listen[i]), "set "+Prefix+"EDGE=custom, and name the others here")
+		}
 		if e := &c.Edges[i]; e.Mode == Proxied && e.Ranges == nil {
 			hint := profiles[slices.Index(profileNames(), e.Profile)].hint
-			if hint == "" {
+			switch {
+			case e.Profile != c.Edge.Profile:
+				hint = "what is set goes with " + Prefix + "EDGE: make " + e.Profile + " that one, and name the others in " + Prefix + "LISTEN"
+			case hint == "":
 				hint = "give the addresses it connects from"
 			}
 			in.warn(Prefix+"EDGE_RANGES", fmt.Sprintf("holds nothing: whoever reaches %s is believed about the client's address", c.Listen[i]), hint)

@@ -41,6 +41,7 @@ func TestEdges(t *testing.T) {
 		{"EDGE=aws-nlb EDGE_RANGES=10.0.0.0/24 IDLE_TIMEOUT=350s", "proxy", "required", "10.0.0.0/24", "IDLE_TIMEOUT: is not below 5m50s"},
 		{"EDGE=aws-global-accelerator", "preserved", "off", "none", ""},
 		{"EDGE=aws-global-accelerator EDGE_MODE=opaque", "opaque", "off", "aws-global-accelerator", ""},
+		{"EDGE=aws-global-accelerator PROXY_PROTOCOL=required", "proxy", "required", "none", "is believed"},
 		{"EDGE=gcp-proxy-nlb", "proxy", "required", "gcp-load-balancer", ""},
 		{"EDGE=haproxy", "proxy", "required", "127.0.0.0/8,::1/128", ""},
 		{"EDGE=custom EDGE_MODE=proxy EDGE_RANGES=192.0.2.1,cloudflare", "proxy", "required", "cloudflare,192.0.2.1/32", ""},
@@ -79,10 +80,12 @@ func TestEdgesThatCannotBe(t *testing.T) {
 		"EDGE=haproxy EDGE_RANGES=,":                            "EDGE_RANGES: the list is empty",
 		"EDGE=haproxy EDGE_REFRESH=1m":                          "EDGE_REFRESH: 1m is outside",
 		"EDGE_OUTSIDERS=front EDGE_GUARD=required":              "EDGE_GUARD: is required, and SLUICE_EDGE_OUTSIDERS=front",
-		"EDGE_GUARD=on":         "EDGE_GUARD: \"on\" is not a choice",
-		"EDGE_OUTSIDERS=reject": "EDGE_OUTSIDERS: \"reject\" is not a choice",
-		"LISTEN=:443=akamai":    "LISTEN: \"akamai\" is not an edge",
-		"LISTEN=:443=":          "LISTEN: \"\" is not an edge",
+		"EDGE_GUARD=on": "EDGE_GUARD: \"on\" is not a choice",
+		"EDGE_MODE=preserved PROXY_PROTOCOL=optional": "PROXY_PROTOCOL: is optional, and mode preserved",
+		"LISTEN=:443=custom":                          "LISTEN: [::]:443: custom says nothing",
+		"EDGE_OUTSIDERS=reject":                       "EDGE_OUTSIDERS: \"reject\" is not a choice",
+		"LISTEN=:443=akamai":                          "LISTEN: \"akamai\" is not an edge",
+		"LISTEN=:443=":                                "LISTEN: \"\" is not an edge",
 	} {
 		var env []string
 		for _, s := range strings.Fields(set) {

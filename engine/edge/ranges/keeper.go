@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,7 +36,7 @@ func NewClient() *http.Client {
 	}
 }
 
-// Keeper keeps the ranges of some sources. Set and State may be called by any goroutine; Refresh by one at a time.
+// Keeper keeps the ranges of some sources. Any goroutine may call its methods.
 type Keeper struct {
 	client *http.Client
 	dir    string // of the last good lists; empty: none are kept
@@ -43,8 +44,9 @@ type Keeper struct {
 	set    atomic.Pointer[Set]
 	again  chan struct{}
 
-	mu    sync.Mutex
-	lists []list
+	refreshing sync.Mutex
+	mu         sync.Mutex // of lists, for all but who refreshes
+	lists      []list
 }
 
 // list is what is known of one source.
@@ -68,6 +70,8 @@ type Outcome struct {
 	Err    error // nil: a good list is in force, as of now
 	Added  int   // prefixes that the list before did not have
 	Gone   int   // prefixes that the new one does not
+	// Unsaved says why a good list, which is in force, could not be kept for the next start.
+	Unsaved error
 }
 
 // NewKeeper starts with the newest good list of each source: from the state directory, a file, or built in. It makes no network
@@ -125,6 +129,8 @@ func (k *Keeper) publish() {
 // Refresh asks every source that changes. A list that is refused, or cannot be had, leaves the last good one in force. With
 // force a list may shrink by more than half.
 func (k *Keeper) Refresh(ctx context.Context, force bool) []Outcome {
+	k.refreshing.Lock()
+	defer k.refreshing.Unlock()
 	var all []Outcome
 	for i := range k.lists {
 		if s := k.lists[i].source; s.Changes() {
@@ -138,7 +144,7 @@ func (k *Keeper) refresh(ctx context.Context, i int, force bool) Outcome {
 	l := &k.lists[i]
 	out := Outcome{Source: l.source.Name}
 	got, err := k.obtain(ctx, &l.source)
-	if err == nil && !force && 2*len(got) < len(l.prefixes) {
+	if err == nil && !force && l.source.Path == "" && 2*len(got) < len(l.prefixes) { // a file is the operator's own word
 		err = fmt.Errorf("%w: %d ranges, from %d", ErrShrunk, len(got), len(l.prefixes))
 	}
 	if err != nil {
@@ -150,10 +156,46 @@ func (k *Keeper) refresh(ctx context.Context, i int, force bool) Outcome {
 	l.prefixes, l.taken = got, k.now()
 	k.mu.Unlock()
 	k.publish()
-	if err := k.save(l); err != nil {
-		out.Err = fmt.Errorf("in force, but not kept for the next start: %w", err)
-	}
+	out.Unsaved = k.save(l)
 	return out
+}
+
+// Inherit takes over what another keeper knows better of the same sources.
+func (k *Keeper) Inherit(from *Keeper) {
+	from.mu.Lock()
+	known := slices.Clone(from.lists)
+	from.mu.Unlock()
+	k.refreshing.Lock()
+	defer k.refreshing.Unlock()
+	for i := range k.lists {
+		for _, o := range known {
+			if o.source.Name == k.lists[i].source.Name {
+				k.take(i, o.prefixes, o.taken)
+			}
+		}
+	}
+	k.publish()
+}
+
+// reload takes over lists that somebody else has put into the state directory since: sluice ranges --force.
+func (k *Keeper) reload() {
+	k.refreshing.Lock()
+	defer k.refreshing.Unlock()
+	for i := range k.lists {
+		if kept, taken, err := k.load(&k.lists[i].source); err == nil {
+			k.take(i, kept, taken)
+		}
+	}
+	k.publish()
+}
+
+// take replaces a list by a newer one.
+func (k *Keeper) take(i int, prefixes []netip.Prefix, taken time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if l := &k.lists[i]; l.source.Changes() && taken.After(l.taken) {
+		l.prefixes, l.taken = prefixes, taken
+	}
 }
 
 // missing counts the prefixes of a that b does not have.

@@ -211,8 +211,8 @@ func TestStateFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	k, _ := NewKeeper(p.sources(t), blocked, NewClient(), time.Now)
-	if o := only(t, k.Refresh(t.Context(), false)); o.Err == nil || k.Set().Len() != 4 {
-		t.Errorf("a directory that cannot be written: %d ranges, %v", k.Set().Len(), o.Err)
+	if o := only(t, k.Refresh(t.Context(), false)); o.Err != nil || o.Unsaved == nil || k.Set().Len() != 4 {
+		t.Errorf("a directory that cannot be written: %d ranges, %v, unsaved: %v", k.Set().Len(), o.Err, o.Unsaved)
 	}
 }
 
@@ -350,5 +350,60 @@ func TestScheduleOfWhatNeverChanges(t *testing.T) {
 	k.Run(t.Context(), time.Second, func(Outcome) { t.Error("asked") }) // returns
 	if out := k.Refresh(t.Context(), false); len(out) != 0 {
 		t.Errorf("%+v", out)
+	}
+}
+
+// A keeper takes over what another has fetched of the same source, and nothing older than what it has itself.
+func TestInherit(t *testing.T) {
+	p, q := publish(t), publish(t)
+	old := newKeeper(t, append(p.sources(t), q.sources(t)...), "")
+	old.Refresh(t.Context(), false)
+	more, err := ParseSources(p.URL + "/list,10.0.0.0/8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := newKeeper(t, more, "")
+	k.Inherit(old)
+	if k.Set().Len() != 5 || !k.States()[0].Taken.Equal(old.States()[0].Taken) {
+		t.Errorf("%d ranges as of %v", k.Set().Len(), k.States()[0].Taken)
+	}
+	p.answer = says("192.0.2.0/24\n198.51.100.0/24\n203.0.113.0/24\n")
+	k.Refresh(t.Context(), false)
+	k.Inherit(old)
+	if k.Set().Len() != 4 {
+		t.Errorf("an older list was taken over: %d ranges", k.Set().Len())
+	}
+}
+
+// What sluice ranges --force has put into the state directory is taken when the keeper is told to look again.
+func TestForcedListIsTaken(t *testing.T) {
+	p, dir := publish(t), t.TempDir()
+	k := newKeeper(t, p.sources(t), dir)
+	k.Refresh(t.Context(), false)
+	p.answer = says("192.0.2.0/24\n")
+	if o := only(t, k.Refresh(t.Context(), false)); !errors.Is(o.Err, ErrShrunk) {
+		t.Fatalf("%v", o.Err)
+	}
+	newKeeper(t, p.sources(t), dir).Refresh(t.Context(), true)
+	k.reload()
+	if k.Set().Len() != 1 {
+		t.Errorf("%d ranges", k.Set().Len())
+	}
+	if o := only(t, k.Refresh(t.Context(), false)); o.Err != nil {
+		t.Error(o.Err)
+	}
+}
+
+// A list that was kept while the clock was ahead is as old as it can be: new, and asked for again after a period.
+func TestListFromTheFuture(t *testing.T) {
+	p, dir := publish(t), t.TempDir()
+	ahead := func() time.Time { return time.Now().Add(1000 * time.Hour) }
+	k, err := NewKeeper(p.sources(t), dir, NewClient(), ahead)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.Refresh(t.Context(), false)
+	if taken := newKeeper(t, p.sources(t), dir).States()[0].Taken; time.Until(taken) > 0 {
+		t.Errorf("taken in %v", time.Until(taken))
 	}
 }

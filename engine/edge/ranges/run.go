@@ -15,7 +15,7 @@ func (k *Keeper) Run(ctx context.Context, every time.Duration, report func(Outco
 	if !changes {
 		return
 	}
-	wait, retry := max(every-k.now().Sub(oldest), 0), min(firstRetry, every)
+	wait, retry := min(max(every-k.now().Sub(oldest), 0), every), min(firstRetry, every)
 	for {
 		t := time.NewTimer(wait)
 		select {
@@ -23,6 +23,7 @@ func (k *Keeper) Run(ctx context.Context, every time.Duration, report func(Outco
 			t.Stop()
 			return
 		case <-k.again:
+			k.reload()
 		case <-t.C:
 		}
 		failed := false

@@ -59,7 +59,7 @@ var known = []Source{
 	},
 	{
 		Name: "aws-global-accelerator", URLs: []string{"https://ip-ranges.amazonaws.com/ip-ranges.json"},
-		read: ParseAWS, snapshot: "aws-global-accelerator.json", taken: day(2024, 9, 13),
+		read: ParseAWS, snapshot: "aws-global-accelerator.json", taken: day(2026, 1, 12),
 	},
 	{
 		// cloud.google.com/load-balancing/docs/firewall-rules: proxies and health checks. They are written down there, not published as a list.

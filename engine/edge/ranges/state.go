@@ -34,6 +34,9 @@ func (k *Keeper) load(s *Source) ([]netip.Prefix, time.Time, error) {
 	if _, err := checked(l.Prefixes); err != nil {
 		return nil, time.Time{}, fmt.Errorf("%s: %w", k.file(s), err)
 	}
+	if now := k.now(); l.Taken.After(now) { // the clock was ahead then
+		l.Taken = now
+	}
 	return l.Prefixes, l.Taken, nil
 }
 
