@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -36,7 +37,7 @@ func (a *app) ranges(c *command, args []string) error {
 	if err != nil {
 		return err
 	}
-	sources, ports := guarded(cfg)
+	sources, listeners := guarded(cfg)
 	if *of != "" {
 		if sources, err = ranges.ParseSources(*of); err != nil {
 			return usageError{text: "--of: " + err.Error()}
@@ -58,7 +59,7 @@ func (a *app) ranges(c *command, args []string) error {
 		}
 	}
 	// What is in force is written even so: a failed refresh cuts nobody off.
-	if err := k.Write(a.out, *format, ports); err != nil {
+	if err := k.Write(a.out, *format, listeners); err != nil {
 		return errors.Join(failed, err)
 	}
 	if errors.Is(failed, ranges.ErrShrunk) {
@@ -67,14 +68,14 @@ func (a *app) ranges(c *command, args []string) error {
 	return failed
 }
 
-// guarded are the sources of all listeners that have ranges, and those listeners' ports.
-func guarded(cfg *config.Config) (sources []ranges.Source, ports []uint16) {
+// guarded are the listeners that have ranges, and the sources of them all.
+func guarded(cfg *config.Config) (sources []ranges.Source, listeners []netip.AddrPort) {
 	for i, e := range cfg.Edges {
 		if e.Ranges == nil {
 			continue
 		}
-		if p := cfg.Listen[i].Port(); p != 0 && !slices.Contains(ports, p) {
-			ports = append(ports, p)
+		if cfg.Listen[i].Port() != 0 {
+			listeners = append(listeners, cfg.Listen[i])
 		}
 		for _, s := range e.Ranges {
 			if !slices.ContainsFunc(sources, func(o ranges.Source) bool { return o.String() == s.String() }) {
@@ -82,5 +83,5 @@ func guarded(cfg *config.Config) (sources []ranges.Source, ports []uint16) {
 			}
 		}
 	}
-	return sources, ports
+	return sources, listeners
 }

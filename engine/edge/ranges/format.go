@@ -21,8 +21,8 @@ const (
 // Formats lists the forms.
 func Formats() []string { return []string{Plain, NFT, IPSet, JSON} }
 
-// Write writes the set in force in one of the forms. For a firewall the ports are those to close to everybody else.
-func (k *Keeper) Write(w io.Writer, format string, ports []uint16) error {
+// Write writes the set in force in one of the forms. For a firewall the listeners are those to close to everybody else.
+func (k *Keeper) Write(w io.Writer, format string, listeners []netip.AddrPort) error {
 	set, states := k.Set(), k.States()
 	if set.Len() == 0 {
 		return fmt.Errorf("%w: nothing to write", ErrEmpty) // a firewall with an empty set is shut to everybody, or open
@@ -38,7 +38,7 @@ func (k *Keeper) Write(w io.Writer, format string, ports []uint16) error {
 			return err
 		}
 	case NFT:
-		writeNFT(&b, set, states, ports)
+		writeNFT(&b, set, states, listeners)
 	case IPSet:
 		writeIPSet(&b, set, states)
 	default:
@@ -77,7 +77,7 @@ func writeSources(w io.Writer, states []State) {
 
 // writeNFT writes one transaction: nft -f applies all of it or nothing, so there is no moment in which the sets are empty or
 // the ports are open. Only the SYN is judged: a connection outlives the range it came from.
-func writeNFT(w io.Writer, s *Set, states []State, ports []uint16) {
+func writeNFT(w io.Writer, s *Set, states []State, listeners []netip.AddrPort) {
 	writeSources(w, states)
 	fmt.Fprint(w, "# nft -f - loads it; loading a newer one later replaces it.\nadd table inet sluice\n")
 	for _, f := range []struct {
@@ -89,13 +89,25 @@ func writeNFT(w io.Writer, s *Set, states []State, ports []uint16) {
 			fmt.Fprintf(w, "add element inet sluice %s { %s }\n", f.name, join(f.list, ", "))
 		}
 	}
-	if len(ports) == 0 {
+	if len(listeners) == 0 {
 		return
 	}
-	syn := fmt.Sprintf("iif != lo tcp dport { %s } tcp flags & (fin | syn | rst | ack) == syn", join(ports, ", "))
 	fmt.Fprint(w, "add chain inet sluice guard { type filter hook input priority -10; policy accept; }\nflush chain inet sluice guard\n")
-	fmt.Fprintf(w, "add rule inet sluice guard %s ip saddr != @edge4 drop\n", syn)
-	fmt.Fprintf(w, "add rule inet sluice guard %s ip6 saddr != @edge6 drop\n", syn)
+	rule := func(family, to string, port uint16, set string) {
+		fmt.Fprintf(w, "add rule inet sluice guard iif != lo %stcp dport %d tcp flags & (fin | syn | rst | ack) == syn %s saddr != @%s drop\n", to, port, family, set)
+	}
+	for _, l := range listeners {
+		a, to4, to6 := l.Addr(), "", ""
+		if !a.IsUnspecified() {
+			to4, to6 = fmt.Sprintf("ip daddr %v ", a), fmt.Sprintf("ip6 daddr %v ", a)
+		}
+		if a.Is4() || a.IsUnspecified() { // [::] is both families
+			rule("ip", to4, l.Port(), "edge4")
+		}
+		if a.Is6() {
+			rule("ip6", to6, l.Port(), "edge6")
+		}
+	}
 }
 
 // writeIPSet fills two new sets and swaps them with those in use, which a swap never leaves empty.

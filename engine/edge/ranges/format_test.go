@@ -23,10 +23,14 @@ func keeperOf(t *testing.T, text string) *Keeper {
 	return k
 }
 
-func written(t *testing.T, k *Keeper, format string, ports ...uint16) string {
+func written(t *testing.T, k *Keeper, format string, listeners ...string) string {
 	t.Helper()
 	var b bytes.Buffer
-	if err := k.Write(&b, format, ports); err != nil {
+	var list []netip.AddrPort
+	for _, l := range listeners {
+		list = append(list, netip.MustParseAddrPort(l))
+	}
+	if err := k.Write(&b, format, list); err != nil {
 		t.Fatal(err)
 	}
 	return b.String()
@@ -48,14 +52,19 @@ func TestFormats(t *testing.T) {
 	if err := json.Unmarshal([]byte(written(t, k, JSON)), &back); err != nil || len(back.V4) != 2 || len(back.V6) != 1 || back.Sources[0].Name != given {
 		t.Errorf("json: %+v, %v", back, err)
 	}
-	nft := written(t, k, NFT, 443, 8443)
+	nft := written(t, k, NFT, "[::]:443", "0.0.0.0:444", "192.0.2.7:445", "[2001:db8::7]:446")
 	for _, want := range []string{
 		"flush set inet sluice edge4\nadd element inet sluice edge4 { 192.0.2.0/24, 198.51.100.0/24 }\n",
-		"add element inet sluice edge6 { 2001:db8::/32 }\n", "tcp dport { 443, 8443 }", "ip6 saddr != @edge6 drop\n",
+		"add element inet sluice edge6 { 2001:db8::/32 }\n", "guard iif != lo tcp dport 443 tcp flags & (fin | syn | rst | ack) == syn ip saddr != @edge4 drop\n",
+		"guard iif != lo tcp dport 443 tcp flags & (fin | syn | rst | ack) == syn ip6 saddr != @edge6 drop\n",
+		"guard iif != lo tcp dport 444 tcp", "guard iif != lo ip daddr 192.0.2.7 tcp dport 445 tcp", "guard iif != lo ip6 daddr 2001:db8::7 tcp dport 446 tcp",
 	} {
 		if !strings.Contains(nft, want) {
 			t.Errorf("nft lacks %q:\n%s", want, nft)
 		}
+	}
+	if n := strings.Count(nft, "add rule"); n != 5 {
+		t.Errorf("%d rules", n)
 	}
 	if sets := written(t, k, NFT); strings.Contains(sets, "chain") {
 		t.Errorf("without ports there is a rule:\n%s", sets)
@@ -76,7 +85,7 @@ func TestNothingIsWrittenOfNothing(t *testing.T) {
 	k := keeperOf(t, "https://127.0.0.1:1/list")
 	for _, f := range Formats() {
 		var b bytes.Buffer
-		if err := k.Write(&b, f, []uint16{443}); !errors.Is(err, ErrEmpty) || b.Len() > 0 {
+		if err := k.Write(&b, f, []netip.AddrPort{netip.MustParseAddrPort("[::]:443")}); !errors.Is(err, ErrEmpty) || b.Len() > 0 {
 			t.Errorf("%s: %q, %v", f, b.String(), err)
 		}
 	}
