@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"sluice/engine/config"
+	"sluice/engine/state"
 )
 
 // keptSecret is the secret of a trial. problem says why it will not be the same at the next start, if so.
@@ -42,7 +43,7 @@ func trialSecret(dir string) keptSecret {
 		return keptSecret{secret: s}
 	}
 	kept := madeSecret(nil)
-	kept.problem = writeSecret(dir, path, kept.secret.Hex()+"\n")
+	kept.problem = state.Write(path, []byte(kept.secret.Hex()+"\n"))
 	return kept
 }
 
@@ -52,27 +53,4 @@ func madeSecret(problem error) keptSecret {
 		panic("sluice: the trial's own host name was refused: " + err.Error()) // rand.Reader never fails
 	}
 	return keptSecret{secret: s, problem: problem}
-}
-
-// writeSecret lets path appear whole or not at all, readable by its owner alone.
-func writeSecret(dir, path, text string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(dir, ".secret-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // of what a failure leaves; after the rename there is nothing
-	_, err = f.WriteString(text)
-	if err == nil {
-		err = f.Sync()
-	}
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	return err
 }
