@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 
@@ -71,29 +70,13 @@ func TestKernelGuard(t *testing.T) {
 			}
 		}
 	}
-	done := make(chan struct{})
-	var visits sync.WaitGroup
-	for from, want := range map[string]int{edgeAddr: 0, edgeAddr6: 0, otherAddr: curlTimeout} {
-		visits.Go(func() {
-			for {
-				select {
-				case <-done:
-					return
-				default:
-				}
-				if got := n.visit(from); got != want {
-					t.Errorf("while the ranges change: curl from %s ends with %d, want %d", from, got, want)
-				}
-			}
-		})
-	}
+	stop := n.keepVisiting("the ranges change", map[string]int{edgeAddr: 0, edgeAddr6: 0, otherAddr: curlTimeout})
 	for i := range 20 {
 		writeFile(t, ranges, fmt.Sprintf("%s\n203.0.113.%d\n%s\n2001:db8:%x::/48\n", edgeAddr, i, edgeAddr6, i+1))
 		reload(t, p)
 		_ = n.visit(edgeAddr)
 	}
-	close(done)
-	visits.Wait()
+	stop()
 	// The ranges move on to the other address: so does the guard.
 	writeFile(t, ranges, otherAddr+"\n"+otherAddr6+"\n")
 	reload(t, p)

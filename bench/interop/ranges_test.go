@@ -77,6 +77,30 @@ func (n *nets) visit(from string) int {
 	return cmd.ProcessState.ExitCode()
 }
 
+// keepVisiting visits from each address, over and over, until it is stopped, and wants the same end of it every time.
+func (n *nets) keepVisiting(while string, want map[string]int) (stop func()) {
+	done := make(chan struct{})
+	var visits sync.WaitGroup
+	for from, want := range want {
+		visits.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if got := n.visit(from); got != want {
+					n.t.Errorf("while %s: curl from %s ends with %d, want %d", while, from, got, want)
+				}
+			}
+		})
+	}
+	return func() {
+		close(done)
+		visits.Wait()
+	}
+}
+
 // The rules that sluice ranges writes for nft: who is outside is not answered, as by a machine that has no such port. They are
 // loaded again and again, with other ranges beside, while connections come: none from inside is lost, none from outside gets in.
 func TestRangesInTheFirewall(t *testing.T) {
@@ -110,27 +134,11 @@ func TestRangesInTheFirewall(t *testing.T) {
 	if got := n.visit(otherAddr); got != curlTimeout {
 		t.Errorf("from outside the ranges: curl ends with %d, not with a time-out", got)
 	}
-	done := make(chan struct{})
-	var visits sync.WaitGroup
-	for from, want := range map[string]int{edgeAddr: 0, otherAddr: curlTimeout} {
-		visits.Go(func() {
-			for {
-				select {
-				case <-done:
-					return
-				default:
-				}
-				if got := n.visit(from); got != want {
-					t.Errorf("while rules are loaded: curl from %s ends with %d, want %d", from, got, want)
-				}
-			}
-		})
-	}
+	stop := n.keepVisiting("rules are loaded", map[string]int{edgeAddr: 0, otherAddr: curlTimeout})
 	for i := range 40 {
 		load(fmt.Sprintf("203.0.113.%d,2001:db8::%x", i, i+1))
 	}
-	close(done)
-	visits.Wait()
+	stop()
 	sets := n.must("", "ip", "netns", "exec", n.inner, "nft", "list", "table", "inet", "sluice")
 	if strings.Count(sets, "drop") != 1 || strings.Contains(sets, "198.51.100.0") || !strings.Contains(sets, "203.0.113.39") {
 		t.Errorf("the rules are not those loaded last:\n%s", sets)
