@@ -8,8 +8,8 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sluice/bpf"
@@ -28,7 +28,7 @@ func (d *door) shuts(peer netip.Addr) bool { return d.keeper != nil && !d.keeper
 
 // fromEdge says whether the peer is one of the load balancer's machines, as far as that is known.
 func (d *door) fromEdge(peer netip.Addr) bool {
-	return d.edge.Mode != config.Preserved && d.keeper != nil && d.keeper.Set().Contains(peer)
+	return d.keeper != nil && d.keeper.Set().Contains(peer)
 }
 
 // keeper keeps one list of sources fresh for the doors that share it, from one reload to the next.
@@ -37,82 +37,72 @@ type keeper struct {
 	key  string
 	stop context.CancelFunc // nil until it runs
 
-	guarding sync.Mutex
-	guard    *bpf.Guard // nil: the kernel does not judge who comes in
+	guarding sync.Mutex                // of what is done with the guard
+	guard    atomic.Pointer[bpf.Guard] // nil: the kernel does not judge who comes in
 }
 
 // makeDoors makes the doors of a configuration. Lists that are in use already are taken over as they are. Where a reload comes with other
 // listeners, which need a restart, the doors of those there are stay.
 func (e *Engine) makeDoors(cfg *config.Config) (_ []door, err error) {
-	doors := make([]door, len(cfg.Edges))
-	made := map[string]*keeper{}
-	var fresh []*keeper
-	defer func() {
-		for _, k := range fresh {
-			if err != nil {
-				k.closeGuard()
-			}
-		}
-	}()
+	var had, fresh []*keeper
 	if old := e.live.Load(); old != nil {
 		if !slices.Equal(cfg.Listen, e.asked) {
 			return old.doors, nil
 		}
-		for _, k := range old.keepers() {
-			made[k.key] = k
-		}
+		had = old.keepers()
 	}
+	defer func() {
+		if err != nil {
+			for _, k := range fresh {
+				k.closeGuard()
+			}
+		}
+	}()
+	doors := make([]door, len(cfg.Edges))
 	for i, edge := range cfg.Edges {
 		doors[i].edge = edge
 		if edge.Ranges == nil {
 			continue
 		}
-		key := sourcesKey(cfg, edge.Ranges)
-		if made[key] == nil {
-			k, err := ranges.NewKeeper(edge.Ranges, cfg.StateDir, ranges.NewClient(), time.Now)
-			if err != nil {
-				e.log.Warn("a list of ranges cannot be read", slog.String("error", err.Error()))
-			}
-			if old := e.live.Load(); old != nil {
-				for _, o := range old.keepers() {
-					k.Inherit(o.Keeper)
-				}
-			}
-			if k.Set().Len() == 0 && (cfg.EdgeRefresh == 0 || !fetched(edge.Ranges)) {
-				return nil, errors.Join(errNoRanges, err)
-			}
-			made[key] = &keeper{Keeper: k, key: key}
-			fresh = append(fresh, made[key])
-			if err := e.loadGuard(cfg, made[key]); err != nil {
-				return nil, err
-			}
+		// What tells keepers apart: what they keep, and whether the kernel is to use it.
+		key := fmt.Sprintln(cfg.EdgeGuard, cfg.Edge.Outsiders, ranges.Text(edge.Ranges))
+		same := func(k *keeper) bool { return k.key == key }
+		if at := slices.IndexFunc(had, same); at >= 0 {
+			doors[i].keeper = had[at]
+			continue
 		}
-		doors[i].keeper = made[key]
+		if at := slices.IndexFunc(fresh, same); at >= 0 {
+			doors[i].keeper = fresh[at]
+			continue
+		}
+		k, err := e.makeKeeper(cfg, edge.Ranges, had)
+		if err != nil {
+			return nil, err
+		}
+		k.key, doors[i].keeper = key, k
+		fresh = append(fresh, k)
 	}
 	return doors, nil
 }
 
+// makeKeeper makes a keeper of sources that nobody keeps in the same way, with what those we had know of them, and its guard.
+func (e *Engine) makeKeeper(cfg *config.Config, sources []ranges.Source, had []*keeper) (*keeper, error) {
+	lists, err := ranges.NewKeeper(sources, cfg.StateDir, ranges.NewClient(), time.Now)
+	if err != nil {
+		e.log.Warn("a list of ranges cannot be read", slog.String("error", err.Error()))
+	}
+	for _, o := range had {
+		lists.Inherit(o.Keeper)
+	}
+	willCome := cfg.EdgeRefresh > 0 && slices.ContainsFunc(sources, func(s ranges.Source) bool { return len(s.URLs) > 0 })
+	if lists.Set().Len() == 0 && !willCome {
+		return nil, errors.Join(errNoRanges, err)
+	}
+	k := &keeper{Keeper: lists}
+	return k, e.loadGuard(cfg, k)
+}
+
 var errNoRanges = errors.New("SLUICE_EDGE_RANGES: no range can be read")
-
-// fetched says whether one of the sources will be asked over the network.
-func fetched(sources []ranges.Source) bool {
-	for i := range sources {
-		if len(sources[i].URLs) > 0 {
-			return true
-		}
-	}
-	return false
-}
-
-// sourcesKey tells keepers apart: by what they keep, and by whether the kernel is to use it.
-func sourcesKey(cfg *config.Config, sources []ranges.Source) string {
-	var b strings.Builder
-	fmt.Fprintln(&b, cfg.EdgeGuard, cfg.Edge.Outsiders)
-	for i := range sources {
-		b.WriteString(sources[i].String() + "\n")
-	}
-	return b.String()
-}
 
 // startKeepers begins to refresh the lists of l, and has those that are refreshed already look again.
 func (e *Engine) startKeepers(l, old *live) {

@@ -3,7 +3,6 @@ package engine
 import (
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"os"
 	"slices"
 	"strconv"
@@ -29,7 +28,7 @@ func (e *Engine) loadGuard(cfg *config.Config, k *keeper) error {
 	}
 	g, err := bpf.NewGuard()
 	if err == nil {
-		k.guard = g
+		k.guard.Store(g)
 		err = k.arm()
 	}
 	if err == nil {
@@ -47,30 +46,29 @@ func (e *Engine) loadGuard(cfg *config.Config, k *keeper) error {
 func (k *keeper) arm() error {
 	k.guarding.Lock()
 	defer k.guarding.Unlock()
-	if k.guard == nil {
+	g := k.guard.Load()
+	if g == nil {
 		return nil
 	}
 	v4, v6 := k.Set().Prefixes()
-	return k.guard.Set(slices.Concat(v4, v6))
+	return g.Set(slices.Concat(v4, v6))
 }
 
 // dropped is what the guard has turned away.
 func (k *keeper) dropped() (v4, v6 uint64) {
 	k.guarding.Lock()
 	defer k.guarding.Unlock()
-	if k.guard == nil {
-		return 0, 0
+	if g := k.guard.Load(); g != nil {
+		v4, v6, _ = g.Dropped()
 	}
-	v4, v6, _ = k.guard.Dropped()
 	return v4, v6
 }
 
 func (k *keeper) closeGuard() {
 	k.guarding.Lock()
 	defer k.guarding.Unlock()
-	if k.guard != nil {
-		_ = k.guard.Close()
-		k.guard = nil
+	if g := k.guard.Swap(nil); g != nil {
+		_ = g.Close()
 	}
 }
 
@@ -78,21 +76,15 @@ func (k *keeper) closeGuard() {
 func (k *keeper) attach(fd int) (bool, error) {
 	k.guarding.Lock()
 	defer k.guarding.Unlock()
-	if k.guard == nil {
+	g := k.guard.Load()
+	if g == nil {
 		return false, nil
 	}
-	return true, k.guard.Attach(fd)
+	return true, g.Attach(fd)
 }
 
-// guarded says whether the kernel judges who comes in by d.
-func (d *door) guarded() bool {
-	if d.keeper == nil {
-		return false
-	}
-	d.keeper.guarding.Lock()
-	defer d.keeper.guarding.Unlock()
-	return d.keeper.guard != nil
-}
+// guarded says whether the kernel judges who comes in by d. It is asked for every connection, and waits for nobody.
+func (d *door) guarded() bool { return d.keeper != nil && d.keeper.guard.Load() != nil }
 
 // guardListeners puts each door's guard on its listeners, or takes a former one off. gnet opens a listener for each loop and
 // keeps it to itself, hence the search. It returns how many listeners are as they should be.
@@ -138,17 +130,6 @@ func (e *Engine) listenerDoor(fd int) (int, bool) {
 	}
 	i, ok := e.doors[anyAddress(socketAddr(sa))]
 	return i, ok
-}
-
-// socketAddr is a socket's address as a value; the zero one is no TCP address.
-func socketAddr(sa unix.Sockaddr) netip.AddrPort {
-	switch a := sa.(type) {
-	case *unix.SockaddrInet4:
-		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
-	case *unix.SockaddrInet6:
-		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), uint16(a.Port))
-	}
-	return netip.AddrPort{}
 }
 
 func openDescriptors() (fds []int) {

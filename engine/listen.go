@@ -77,11 +77,16 @@ func bindTo(fd int, sa unix.Sockaddr, shared bool) (port uint16, err error) {
 		return 0, os.NewSyscallError("bind", err)
 	}
 	bound, err := unix.Getsockname(fd)
-	switch b := bound.(type) {
+	return socketAddr(bound).Port(), os.NewSyscallError("getsockname", err)
+}
+
+// socketAddr is a socket's address as a value; the zero one is no TCP address.
+func socketAddr(sa unix.Sockaddr) netip.AddrPort {
+	switch a := sa.(type) {
 	case *unix.SockaddrInet4:
-		port = uint16(b.Port)
+		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
 	case *unix.SockaddrInet6:
-		port = uint16(b.Port)
+		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), uint16(a.Port))
 	}
-	return port, os.NewSyscallError("getsockname", err)
+	return netip.AddrPort{}
 }

@@ -88,7 +88,7 @@ type profile struct {
 	hint   string
 }
 
-// The profiles, and where their facts come from: docs/edges.md.
+// The profiles, and where their facts come from: docs/edges.
 var profiles = []profile{
 	{name: "none"},
 	{name: "cloudflare-spectrum", mode: Proxied, ranges: "cloudflare"},
@@ -247,10 +247,8 @@ func (in *input) checkEdge(c *Config) {
 	case e.Mode == Preserved && e.Ranges != nil:
 		in.problem(Prefix+"EDGE_RANGES", "would shut every client out: in mode preserved connections come from the clients' own addresses",
 			"leave it out, or set "+Prefix+"EDGE_MODE")
-	case e.Mode == Preserved && e.Header != Off:
-		in.problem(Prefix+"PROXY_PROTOCOL", fmt.Sprintf("is %s, and mode preserved means that there is no header", e.Header), "use "+Prefix+"EDGE_MODE=proxy")
-	case e.Mode == Opaque && e.Header != Off:
-		in.problem(Prefix+"PROXY_PROTOCOL", fmt.Sprintf("is %s, and mode opaque means that there is no header", e.Header), "use "+Prefix+"EDGE_MODE=proxy")
+	case e.Mode != Proxied && e.Header != Off:
+		in.problem(Prefix+"PROXY_PROTOCOL", fmt.Sprintf("is %s, and mode %s means that there is no header", e.Header, e.Mode), "use "+Prefix+"EDGE_MODE=proxy")
 	case e.Mode == Proxied && e.Header == Off:
 		in.problem(Prefix+"PROXY_PROTOCOL", "is off, and mode proxy means that there is a header", "use "+Prefix+"EDGE_MODE=opaque")
 	}
@@ -281,11 +279,7 @@ func showRanges(list []ranges.Source) string {
 	if len(list) == 0 {
 		return noRanges
 	}
-	names := make([]string, len(list))
-	for i := range list {
-		names[i] = list[i].String()
-	}
-	return strings.Join(names, ",")
+	return ranges.Text(list)
 }
 
 // showListeners writes the addresses as SLUICE_LISTEN takes them.

@@ -42,6 +42,15 @@ func (s *Source) String() string {
 	return s.Name
 }
 
+// Text writes sources as SLUICE_EDGE_RANGES takes them.
+func Text(sources []Source) string {
+	texts := make([]string, len(sources))
+	for i := range sources {
+		texts[i] = sources[i].String()
+	}
+	return strings.Join(texts, ",")
+}
+
 // Changes says whether the source can be asked again.
 func (s *Source) Changes() bool { return len(s.URLs) > 0 || s.Path != "" }
 
