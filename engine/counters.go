@@ -5,10 +5,12 @@ import (
 	"math/bits"
 	"net/netip"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
 
+	"sluice/engine/config"
 	"sluice/engine/edge/ranges"
 	"sluice/engine/metric"
 	"sluice/splice"
@@ -123,13 +125,8 @@ func (e *Engine) registerGauges() {
 	gauge("sluice_connections", e.sum(func(s *splice.Stats) int64 {
 		return s.Relays[splice.ToFront].Load() - s.Shadows.Load()
 	}), "state", "front")
-	for half, direction := range []string{"up", "down"} {
-		for p := range splice.Paths {
-			for kind, name := range []string{splice.ToDC: "sluice_relay_bytes_total", splice.ToFront: "sluice_front_bytes_total"} {
-				total(name, func(s *splice.Stats) uint64 { return s.Bytes[kind][half][p].Load() }, "direction", direction, "path", p.String())
-			}
-		}
-	}
+	m.CounterEach("sluice_relay_bytes_total", e.eachTraffic(splice.ToDC))
+	m.CounterEach("sluice_front_bytes_total", e.eachTraffic(splice.ToFront))
 	gauge("sluice_pipes", e.sum(func(s *splice.Stats) int64 { return s.PipesIdle.Load() }), "state", "idle")
 	gauge("sluice_pipes", e.sum(func(s *splice.Stats) int64 { return s.PipesBusy.Load() }), "state", "busy")
 	gauge("sluice_pipe_capacity_bytes", func() int64 { return e.loops[0].Stats().PipeSize.Load() })
@@ -173,6 +170,25 @@ func (e *Engine) registerGauges() {
 			emit(metric.Bool(healthy), "dc", strconv.Itoa(n), "address", addr.String())
 		})
 	})
+}
+
+// eachTraffic tells what relays of a kind have carried, by direction, path and edge: every edge that a listener has, and those that had some
+// until a reload.
+func (e *Engine) eachTraffic(kind splice.Kind) func(emit func(value uint64, labels ...string)) {
+	return func(emit func(uint64, ...string)) {
+		doors := e.live.Load().doors
+		for lane, profile := range config.Profiles() {
+			used := slices.ContainsFunc(doors, func(d door) bool { return d.lane == uint8(lane) })
+			for half, direction := range []string{"up", "down"} {
+				for p := range splice.Paths {
+					n := e.sum(func(s *splice.Stats) int64 { return int64(s.Bytes[lane][kind][half][p].Load()) })()
+					if used || n > 0 {
+						emit(uint64(n), "direction", direction, "edge", profile, "path", p.String())
+					}
+				}
+			}
+		}
+	}
 }
 
 func (e *Engine) registerFront(gauge func(name string, f func() int64, labels ...string)) {

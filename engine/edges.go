@@ -20,6 +20,7 @@ import (
 // door is a listener as connections see it: what stands in front of it, and from where one may come.
 type door struct {
 	edge   config.Edge
+	lane   uint8   // what its connections carry is counted as the profile's
 	keeper *keeper // nil: everybody may connect
 }
 
@@ -60,7 +61,7 @@ func (e *Engine) makeDoors(cfg *config.Config) (_ []door, err error) {
 	}()
 	doors := make([]door, len(cfg.Edges))
 	for i, edge := range cfg.Edges {
-		doors[i].edge = edge
+		doors[i].edge, doors[i].lane = edge, uint8(slices.Index(config.Profiles(), edge.Profile))
 		if edge.Ranges == nil {
 			continue
 		}

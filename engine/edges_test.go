@@ -3,12 +3,14 @@ package engine
 import (
 	"bytes"
 	"context"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -108,10 +110,44 @@ func TestListenersWithTheirOwnEdges(t *testing.T) {
 		t.Error("the guarded listener took an outsider")
 	}
 	p.addr = p.Listening()[1]
-	p.download(p.session(client.Config{Local: outAddr}), 1000)
+	p.download(p.session(client.Config{Local: outAddr}), 3000)
 	if p.headers[headerV2].Value() != 1 || p.headers[headerAbsent].Value() != 0 {
 		t.Error("the open listener looked for headers")
 	}
+	down := func() map[string]uint64 { return p.traffic("sluice_relay_bytes_total", "down") }
+	if want := map[string]uint64{"haproxy": 1000, "none": 3000}; !maps.Equal(down(), want) {
+		t.Errorf("bytes by edge: %v, want %v", down(), want)
+	}
+	// What an edge has carried stays counted when a reload gives its listener another.
+	p.addr = p.Listening()[0]
+	if err := p.Reload(p.config("SLUICE_LISTEN=127.0.0.1:0,127.0.0.9:0=none", "SLUICE_EDGE_GUARD=off", "SLUICE_EDGE=custom", "SLUICE_EDGE_MODE=opaque",
+		"SLUICE_EDGE_RANGES=127.0.0.2")); err != nil {
+		t.Fatal(err)
+	}
+	p.download(p.session(client.Config{Local: edgeAddr}), 500)
+	if want := map[string]uint64{"haproxy": 1000, "none": 3000, "custom": 500}; !maps.Equal(down(), want) {
+		t.Errorf("bytes by edge after a reload: %v, want %v", down(), want)
+	}
+}
+
+// traffic reads a family of bytes from the exposition: those of a direction, by edge.
+func (p *proxy) traffic(family, direction string) map[string]uint64 {
+	p.t.Helper()
+	var page strings.Builder
+	p.writeMetrics(&page)
+	all := map[string]uint64{}
+	for line := range strings.Lines(page.String()) {
+		if rest, ok := strings.CutPrefix(line, family+`{direction="`+direction+`",edge="`); ok {
+			edge, rest, _ := strings.Cut(rest, `"`)
+			_, value, _ := strings.Cut(rest, " ")
+			n, err := strconv.ParseUint(strings.TrimSpace(value), 10, 64)
+			if err != nil {
+				p.t.Fatal(err)
+			}
+			all[edge] += n
+		}
+	}
+	return all
 }
 
 // A reload with other listeners, which it cannot open, does not mix up the doors of those there are.

@@ -38,7 +38,7 @@ func (c *conn) toDC(f *obfs.Frame) {
 	}
 	ses := e.newSession(c)
 	ses.dc = int32(number)
-	r.Addrs, r.Owner = addrs, ses
+	r.Addrs, r.Lane, r.Owner = addrs, c.door.lane, ses
 	if r.Client, err = c.dup(); err != nil {
 		c.quit(handoffFailed)
 		return
@@ -95,7 +95,7 @@ func (c *conn) frontRelay(early []byte) (splice.Relay, bool) {
 	}
 	ses := e.newSession(c)
 	ses.front = &place{front: f}
-	r := splice.Relay{Client: -1, Mode: splice.Raw, Addrs: addrs, Path: path, Early: early, Owner: ses}
+	r := splice.Relay{Client: -1, Mode: splice.Raw, Addrs: addrs, Path: path, Early: early, Lane: c.door.lane, Owner: ses}
 	if v := c.live.cfg.FrontProxyProtocol; v != 0 {
 		r.Preface = edge.AppendHeader(nil, v, c.client, c.local())
 	}

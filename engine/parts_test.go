@@ -21,6 +21,9 @@ import (
 )
 
 func TestLabelsAreWhole(t *testing.T) {
+	if n := len(config.Profiles()); n > splice.Lanes {
+		t.Errorf("%d edges, and accounts for %d", n, splice.Lanes)
+	}
 	seen := map[string]bool{}
 	check := func(kind string, name string) {
 		if name == "" || seen[kind+name] || strings.ToLower(name) != name || strings.Contains(name, " ") {

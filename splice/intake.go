@@ -123,7 +123,7 @@ func (l *Loop) carryOut(o *order) {
 func (l *Loop) begin(q *Relay, id uint64) {
 	r := l.slab.take()
 	defer l.contain(r)
-	r.state, r.mode, r.owner, r.id = dialing, q.Mode, q.Owner, id
+	r.state, r.mode, r.lane, r.owner, r.id = dialing, q.Mode, q.Lane, q.Owner, id
 	r.started, r.active = l.now, l.now
 	r.side[client].fd = int32(q.Client)
 	r.dial = &dial{addrs: q.Addrs, path: q.Path, preface: q.Preface, early: q.Early}

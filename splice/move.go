@@ -98,7 +98,7 @@ func (l *Loop) took(r *relay, h, n, want int, e unix.Errno) (ok bool) {
 // count adds n payload bytes to the half and to the loop's counters.
 func (l *Loop) count(r *relay, h, n int, p Path) {
 	r.half[h].bytes += uint64(n)
-	l.stats.Bytes[r.mode.kind()][h][p].Add(uint64(n))
+	l.stats.Bytes[r.lane][r.mode.kind()][h][p].Add(uint64(n))
 }
 
 // takeRaw copies one burst unchanged.

@@ -73,9 +73,11 @@ func TestStalledClientsHoldLittleAndGoOn(t *testing.T) {
 }
 
 func downBytes(l *Loop) (n uint64) {
-	for kind := range Kinds {
-		for p := range Paths {
-			n += l.Stats().Bytes[kind][down][p].Load()
+	for lane := range Lanes {
+		for kind := range Kinds {
+			for p := range Paths {
+				n += l.Stats().Bytes[lane][kind][down][p].Load()
+			}
 		}
 	}
 	return n

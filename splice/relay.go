@@ -39,6 +39,8 @@ type Relay struct {
 	// FromClient and ToDC are the upload's streams, FromDC and ToClient those of a Recrypt download. The upload's continue
 	// at Skip, the download's start at 0.
 	FromClient, ToDC, FromDC, ToClient obfs.Keys
+	// Lane is the account that the relay's bytes are counted in, below Lanes.
+	Lane uint8
 	// Owner hears of the relay's life; it must not be nil.
 	Owner Owner
 }
@@ -150,6 +152,7 @@ type relay struct {
 	gen    uint32
 	state  state
 	mode   Mode
+	lane   uint8
 	queued bool // on the ready list
 	spoke  bool
 	cause  Cause

@@ -35,11 +35,17 @@ func (m Mode) kind() Kind {
 	return ToDC
 }
 
+// Lanes is how many accounts of bytes there are: Relay.Lane is below it.
+const Lanes = 8
+
+// Traffic is what relays have carried, in bytes of payload: by kind, half (0 up, 1 down) and path.
+type Traffic [Kinds][2][Paths]atomic.Uint64
+
 // Stats are a loop's counters. The loop writes them, anybody may read them.
 type Stats struct {
-	Bytes     [Kinds][2][Paths]atomic.Uint64 // by kind, half (0 up, 1 down) and path
-	Relays    [Kinds]atomic.Int64            // open or being dialled
-	Shadows   atomic.Int64                   // relays without a client, a part of Relays
+	Bytes     [Lanes]Traffic      // by lane
+	Relays    [Kinds]atomic.Int64 // open or being dialled
+	Shadows   atomic.Int64        // relays without a client, a part of Relays
 	PipesIdle atomic.Int64
 	PipesBusy atomic.Int64
 	PipeSize  atomic.Int64

@@ -211,7 +211,7 @@ func (s *show) counters() error {
 	var figures []any
 	for _, series := range []string{
 		`sluice_handshakes_total{result="ok"}`, `sluice_handshakes_total{result="replay"}`, `sluice_handshakes_total{result="bad_digest"}`,
-		`sluice_relay_bytes_total{direction="down",path="splice"}`,
+		`sluice_relay_bytes_total{direction="down",edge="none",path="splice"}`,
 	} {
 		v, err := s.proxy.Metric(series)
 		if err != nil {

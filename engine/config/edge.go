@@ -101,18 +101,21 @@ var profiles = []profile{
 
 const customEdge = "custom"
 
-func profileNames() (names []string) {
+// Profiles are the names that an Edge's Profile may have. Their order never changes while the process runs.
+func Profiles() []string { return profileNames }
+
+var profileNames = func() (names []string) {
 	for _, p := range profiles {
 		names = append(names, p.name)
 	}
 	return names
-}
+}()
 
 // edgeName is an index into profiles.
 type edgeName uint8
 
 func (n *edgeName) UnmarshalText(b []byte) (err error) {
-	*n, err = choice[edgeName](profileNames(), strings.TrimSpace(string(b)))
+	*n, err = choice[edgeName](profileNames, strings.TrimSpace(string(b)))
 	return err
 }
 
@@ -226,7 +229,7 @@ func (r *raw) edge() Edge {
 // edges are those of the listeners.
 func (r *raw) edges() (all []Edge) {
 	for _, name := range r.Listen.edges {
-		i := slices.Index(profileNames(), name)
+		i := slices.Index(profileNames, name)
 		if i < 0 || i == int(r.Edge) {
 			all = append(all, r.edge())
 			continue
@@ -240,7 +243,7 @@ func (r *raw) edges() (all []Edge) {
 
 // checkEdge finds what cannot work, and what is probably not meant.
 func (in *input) checkEdge(c *Config) {
-	e, p := &c.Edge, profiles[slices.Index(profileNames(), c.Edge.Profile)]
+	e, p := &c.Edge, profiles[slices.Index(profileNames, c.Edge.Profile)]
 	switch {
 	case p.name == customEdge && in.values[Prefix+"EDGE_MODE"] == "":
 		in.problem(Prefix+"EDGE", "custom says nothing by itself", "set "+Prefix+"EDGE_MODE to "+alternatives(modes))
@@ -260,7 +263,7 @@ func (in *input) checkEdge(c *Config) {
 			in.problem(Prefix+"LISTEN", fmt.Sprintf("%s: custom says nothing by itself", c.Listen[i]), "set "+Prefix+"EDGE=custom, and name the others here")
 		}
 		if e := &c.Edges[i]; e.Mode == Proxied && e.Ranges == nil {
-			hint := profiles[slices.Index(profileNames(), e.Profile)].hint
+			hint := profiles[slices.Index(profileNames, e.Profile)].hint
 			switch {
 			case e.Profile != c.Edge.Profile:
 				hint = "what is set goes with " + Prefix + "EDGE: make " + e.Profile + " that one, and name the others in " + Prefix + "LISTEN"
@@ -308,8 +311,8 @@ func (l *binds) UnmarshalText(b []byte) error {
 		if err != nil {
 			return err
 		}
-		if name = strings.ToLower(strings.TrimSpace(name)); named && !slices.Contains(profileNames(), name) {
-			return refuse("use "+alternatives(profileNames()), "%s is not an edge", quote(name))
+		if name = strings.ToLower(strings.TrimSpace(name)); named && !slices.Contains(profileNames, name) {
+			return refuse("use "+alternatives(profileNames), "%s is not an edge", quote(name))
 		}
 		if seen[a] && a.Port() != 0 {
 			return refuse("", "%s is given twice", a)

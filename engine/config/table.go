@@ -119,7 +119,7 @@ var settings = []setting{
 	},
 
 	{
-		name: "EDGE", section: sectionEdge, takes: alternatives(profileNames()),
+		name: "EDGE", section: sectionEdge, takes: alternatives(profileNames),
 		text: "What stands in front of the listeners. A product's name sets the mode, the header and the ranges below to what it does; each of them can be set by itself as well. " +
 			"`custom` sets nothing. `none` is for clients that connect directly.",
 		show: func(c *Config) string { return c.Edge.Profile },

@@ -28,8 +28,8 @@ type Set struct {
 // family is the series of one catalogue row.
 type family struct {
 	def    *Def
-	series []series // sorted by name
-	each   func(emit func(value float64, labels ...string))
+	series []series              // sorted by name
+	each   func(b *bytes.Buffer) // in place of series
 }
 
 // series is one line of the exposition, or the lines of one histogram.
@@ -68,9 +68,7 @@ func (f *family) write(b *bytes.Buffer) {
 		s.write(b, s.name)
 	}
 	if f.each != nil {
-		f.each(func(value float64, labels ...string) {
-			metrics.WriteGaugeFloat64(b, d.series(labels), value)
-		})
+		f.each(b)
 	}
 }
 
@@ -101,13 +99,26 @@ func (s *Set) Gauge(name string, f func() float64, labels ...string) {
 // calls emit once for every series there is. It panics when the family has series already; emit panics on labels that do
 // not fit the catalogue.
 func (s *Set) GaugeEach(name string, f func(emit func(value float64, labels ...string))) {
+	s.addEach(name, TypeGauge, func(b *bytes.Buffer, d *Def) {
+		f(func(value float64, labels ...string) { metrics.WriteGaugeFloat64(b, d.series(labels), value) })
+	})
+}
+
+// CounterEach is GaugeEach for counters. A series that has been emitted once must go on being emitted.
+func (s *Set) CounterEach(name string, f func(emit func(value uint64, labels ...string))) {
+	s.addEach(name, TypeCounter, func(b *bytes.Buffer, d *Def) {
+		f(func(value uint64, labels ...string) { metrics.WriteCounterUint64(b, d.series(labels), value) })
+	})
+}
+
+func (s *Set) addEach(name, kind string, write func(b *bytes.Buffer, d *Def)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	fam := s.family(name, TypeGauge)
-	if fam.each != nil || len(fam.series) > 0 {
+	f := s.family(name, kind)
+	if f.each != nil || len(f.series) > 0 {
 		panic("metric: series of " + name + " made twice")
 	}
-	fam.each = f
+	f.each = func(b *bytes.Buffer) { write(b, f.def) }
 }
 
 // family returns the family of that name, made if it is new. The caller holds the lock.

@@ -31,6 +31,9 @@ func TestExposition(t *testing.T) {
 		emit(1, "dc", "2", "address", "149.154.167.51:443")
 		emit(0, "address", "[2001:67c:4e8:f002::a]:443", "dc", "2")
 	})
+	s.CounterEach("sluice_front_bytes_total", func(emit func(uint64, ...string)) {
+		emit(math.MaxUint64-1, "path", "splice", "edge", "none", "direction", "up")
+	})
 	for shard := -1; shard < 9; shard++ {
 		relay.Inc(shard)
 	}
@@ -66,6 +69,9 @@ sluice_dc_address_healthy{dc="2",address="[2001:67c:4e8:f002::a]:443"} 0
 # HELP sluice_draining 1 while the process finishes its relays before it ends
 # TYPE sluice_draining gauge
 sluice_draining 1
+# HELP sluice_front_bytes_total Bytes carried between refused connections and the front, by direction (up is towards the front), path (splice, copy) and what stands in front of the listener
+# TYPE sluice_front_bytes_total counter
+sluice_front_bytes_total{direction="up",edge="none",path="splice"} 18446744073709551614
 # HELP sluice_relays_closed_total Relays that ended, by cause
 # TYPE sluice_relays_closed_total counter
 sluice_relays_closed_total{cause="done"} 0

@@ -131,7 +131,7 @@ func (r *rig) carried(t *testing.T, direction string) map[string]float64 {
 	t.Helper()
 	bytes := map[string]float64{}
 	for _, path := range []string{"splice", "copy", "crypt"} {
-		n, err := r.proxy.Metric(`sluice_relay_bytes_total{direction="` + direction + `",path="` + path + `"}`)
+		n, err := r.proxy.Metric(`sluice_relay_bytes_total{direction="` + direction + `",edge="none",path="` + path + `"}`)
 		if err != nil && !strings.Contains(err.Error(), "no series") {
 			t.Fatal(err)
 		}
