@@ -28,6 +28,7 @@ type budget struct {
 	pending     atomic.Int64 // connections in gnet
 	relayed     func() int64 // descriptors in the splice loops
 	relays      func() int64 // relays in the splice loops
+	waiting     func() int64 // strangers in line for a place at the front
 }
 
 // refusal says which limit a new connection would break; none is "".
@@ -90,14 +91,14 @@ func spareDescriptors(n int) bool {
 const maxHandshakes = 8192
 
 // used is an upper bound of the descriptors held.
-func (b *budget) used() int64 { return b.base + b.pending.Load() + b.relayed() }
+func (b *budget) used() int64 { return b.base + b.pending.Load() + b.waiting() + b.relayed() }
 
 // admit says whether one more connection, which pending already counts, can be carried.
 func (b *budget) admit() refusal {
 	switch {
 	case b.used()+perRelay > b.descriptors:
 		return refusedDescriptors
-	case b.pending.Load()+b.relays() > b.connections:
+	case b.pending.Load()+b.waiting()+b.relays() > b.connections:
 		return refusedConnections
 	}
 	return ""

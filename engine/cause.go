@@ -17,6 +17,7 @@ const (
 	silent              // closed without a byte: a port scan
 	health              // the same by the load balancer: its health check
 	outsider            // not from the load balancer's ranges
+	looped              // our own connection to the front, come back
 	notTLS              // the first bytes are no TLS handshake record
 	badHello            // a hello that breaks its grammar
 	helloTooLong        // more than faketls.MaxHello
@@ -46,7 +47,7 @@ const (
 )
 
 var causeNames = [causes]string{
-	"ok", "silent", "health", "outsider", "not_tls", "bad_hello", "hello_too_long", "no_tls13", "no_key_share", "no_name", "unknown_name",
+	"ok", "silent", "health", "outsider", "loop", "not_tls", "bad_hello", "hello_too_long", "no_tls13", "no_key_share", "no_name", "unknown_name",
 	"bad_digest", "clock_skew", "replay", "replay_full", "hello_timeout", "hello_end", "bad_header", "header_missing",
 	"header_timeout", "header_end", "bad_frame", "unknown_dc", "frame_timeout", "frame_end", "flight_failed", "handoff_failed",
 	"evicted", "stopped",
@@ -74,6 +75,21 @@ func helloCause(err error) cause {
 	}
 	return badHello
 }
+
+// unfronted says why a stranger is closed instead of seeing the front: a label of sluice_front_refused_total.
+type unfronted uint8
+
+const (
+	frontFull      unfronted = iota // no place, and none in the line for one
+	frontLate                       // waited too long
+	frontNoAddress                  // its name has not been resolved yet
+	frontLoops                      // it leads back here
+	unfronteds
+)
+
+var unfrontedNames = [unfronteds]string{"full", "late", "no_address", "loop"}
+
+func (u unfronted) String() string { return unfrontedNames[u] }
 
 // headerResult is a label of sluice_proxy_headers_total.
 type headerResult uint8
@@ -127,6 +143,8 @@ func (c cause) hint() (text string, level slog.Level) {
 		return "the replay table is full and new clients are sent to the front: more handshakes within the clock window than it can remember", slog.LevelError
 	case handoffFailed, flightFailed:
 		return "handshakes fail for want of descriptors or socket memory", slog.LevelError
+	case looped:
+		return loopHint, slog.LevelError
 	case unknownDC:
 		return "clients ask for a data centre that has no address: set SLUICE_DC_n for it", slog.LevelWarn
 	}

@@ -64,6 +64,7 @@ type conn struct {
 
 	peer, client netip.AddrPort
 	header       headerResult // of the header that was read; headerResults without one
+	marks        []byte       // the header's: the proxies that it has passed
 	user         *access.User
 
 	said []byte // received and not consumed
@@ -181,6 +182,11 @@ func (c *conn) readHeader() bool {
 			c.client = netip.AddrPortFrom(h.Source.Addr().Unmap(), h.Source.Port())
 		}
 		e.headers[c.header].Inc(i)
+		if e.passed(h.Marks) {
+			c.quit(looped)
+			return false
+		}
+		c.marks = append(c.marks, h.Marks[:len(h.Marks)/edge.MarkerLen*edge.MarkerLen]...) // nil without any
 		c.said = c.said[:copy(c.said, c.said[n:])]
 	case err == edge.ErrShort:
 		return false

@@ -34,7 +34,7 @@ type counters struct {
 	relaysClosed     []*metric.Counter
 	frontsClosed     []*metric.Counter
 
-	frontRefused         *metric.Counter
+	frontRefused         [unfronteds]*metric.Counter
 	frontResolveFailures *metric.Counter
 	logDropped           *metric.Counter
 	panics               atomic.Uint64
@@ -52,7 +52,6 @@ func (c *counters) initCounters(loops int) {
 	c.handshakeSeconds = m.Histogram("sluice_handshake_seconds")
 	c.skew = m.Histogram("sluice_clock_skew_seconds")
 	c.dcDialSeconds = m.Histogram("sluice_dc_dial_seconds")
-	c.frontRefused = m.Counter("sluice_front_refused_total")
 	c.logDropped = m.Counter("sluice_log_dropped_total")
 	c.frontResolveFailures = m.Counter("sluice_front_resolve_failures_total")
 	c.refused = map[refusal]*metric.Counter{}
@@ -68,6 +67,9 @@ func (c *counters) initCounters(loops int) {
 	}
 	for i, result := range []string{"ok", "failed"} {
 		c.rangesRefreshes[i] = m.Counter("sluice_ranges_refreshes_total", "result", result)
+	}
+	for i := range c.frontRefused {
+		c.frontRefused[i] = m.Counter("sluice_front_refused_total", "cause", unfronted(i).String())
 	}
 	for i := range c.frontDials {
 		c.frontDials[i] = m.Counter("sluice_front_dials_total", "result", dialNames[i])
@@ -125,6 +127,7 @@ func (e *Engine) registerGauges() {
 	gauge("sluice_connections", e.sum(func(s *splice.Stats) int64 {
 		return s.Relays[splice.ToFront].Load() - s.Shadows.Load()
 	}), "state", "front")
+	gauge("sluice_connections", e.budget.waiting, "state", "waiting")
 	m.CounterEach("sluice_relay_bytes_total", e.eachTraffic(splice.ToDC))
 	m.CounterEach("sluice_front_bytes_total", e.eachTraffic(splice.ToFront))
 	gauge("sluice_pipes", e.sum(func(s *splice.Stats) int64 { return s.PipesIdle.Load() }), "state", "idle")
@@ -192,19 +195,29 @@ func (e *Engine) eachTraffic(kind splice.Kind) func(emit func(value uint64, labe
 }
 
 func (e *Engine) registerFront(gauge func(name string, f func() int64, labels ...string)) {
-	gauge("sluice_front_capacity", func() int64 { return int64(e.live.Load().front.Cap()) })
-	gauge("sluice_front_addresses", func() int64 {
-		addrs, path, ok := e.live.Load().front.Target()
-		if ok && path != "" {
+	gauge("sluice_front_capacity", func() int64 { return int64(e.places.Count()) })
+	each := func(name string, f func(s *site) float64) {
+		e.metrics.GaugeEach(name, func(emit func(value float64, labels ...string)) {
+			for _, s := range e.live.Load().sites.all {
+				emit(f(s), "front", s.number)
+			}
+		})
+	}
+	each("sluice_front_addresses", func(s *site) float64 {
+		addrs, path, _ := s.Target()
+		if path != "" {
 			return 1
 		}
-		return int64(len(addrs))
+		return float64(len(addrs))
 	})
-	e.metrics.Gauge("sluice_front_resolved_age_seconds", func() float64 { return e.live.Load().front.Age().Seconds() })
-	gauge("sluice_flight_record_bytes", func() int64 { return int64(e.shape.Load().Record) })
+	each("sluice_front_resolved_age_seconds", func(s *site) float64 { return s.Age().Seconds() })
+	each("sluice_front_looped", func(s *site) float64 { return metric.Bool(s.looped.Load()) })
+	each("sluice_flight_record_bytes", func(s *site) float64 { return float64(s.shape.Load().Record) })
 	e.metrics.GaugeEach("sluice_flight_match", func(emit func(value float64, labels ...string)) {
-		if f := e.flight.Load(); f != nil {
-			emit(1, "match", f.match.String())
+		for _, s := range e.live.Load().sites.all {
+			if m := s.match.Load(); m != nil {
+				emit(1, "front", s.number, "match", m.String())
+			}
 		}
 	})
 }

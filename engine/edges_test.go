@@ -39,7 +39,7 @@ func (p *proxy) dialFrom(from netip.Addr) *net.TCPConn {
 
 // Who comes from the ranges is served; who does not gets nothing, or the front, whatever it shows.
 func TestOutsiders(t *testing.T) {
-	ours := edge.AppendHeader(nil, 1, netip.MustParseAddrPort("192.0.2.1:1234"), netip.MustParseAddrPort("198.51.100.1:443"))
+	ours := edge.AppendHeader(nil, 1, netip.MustParseAddrPort("192.0.2.1:1234"), netip.MustParseAddrPort("198.51.100.1:443"), nil)
 	for _, profile := range []struct {
 		name   string
 		header []byte
@@ -104,7 +104,7 @@ func TestHealthChecks(t *testing.T) {
 // Several listeners, each with an edge of its own.
 func TestListenersWithTheirOwnEdges(t *testing.T) {
 	p := start(t, "SLUICE_LISTEN=127.0.0.1:0,127.0.0.9:0=none", "SLUICE_EDGE_GUARD=off", "SLUICE_EDGE=haproxy", "SLUICE_EDGE_RANGES=127.0.0.2")
-	header := edge.AppendHeader(nil, 2, netip.MustParseAddrPort("192.0.2.1:1234"), netip.MustParseAddrPort("198.51.100.1:443"))
+	header := edge.AppendHeader(nil, 2, netip.MustParseAddrPort("192.0.2.1:1234"), netip.MustParseAddrPort("198.51.100.1:443"), nil)
 	p.download(p.session(client.Config{Local: edgeAddr, Prefix: header}), 1000)
 	if _, err := p.try(client.Config{Local: outAddr}); err == nil {
 		t.Error("the guarded listener took an outsider")

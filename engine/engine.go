@@ -5,6 +5,7 @@ package engine
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -19,6 +20,7 @@ import (
 	"sluice/engine/admin"
 	"sluice/engine/config"
 	"sluice/engine/dc"
+	"sluice/engine/edge"
 	"sluice/engine/front"
 	"sluice/engine/replay"
 	"sluice/faketls"
@@ -41,16 +43,17 @@ type Engine struct {
 
 	behind, ahead time.Duration // the clock window that the replay table covers
 
-	live   atomic.Pointer[live]
-	shape  atomic.Pointer[faketls.Shape]
-	replay *replay.Table
-	budget *budget
-	loops  []*splice.Loop
-	site   *front.Site
-	fronts atomic.Int64 // fronted connections, across reloads
+	live      atomic.Pointer[live]
+	replay    *replay.Table
+	budget    *budget
+	loops     []*splice.Loop
+	builtin   *front.Site   // a trial's, or nil
+	places    *front.Places // for strangers, across reloads
+	unlearned faketls.Shape // of our handshake, as long as a front's is not known
+	looks     looks         // at fronts
+	marker    [edge.MarkerLen]byte
 
 	counters
-	flight atomic.Pointer[flightInfo]
 
 	listening  []netip.AddrPort
 	ready      chan struct{}
@@ -80,9 +83,9 @@ type live struct {
 	cfg   *config.Config
 	users *access.Table
 	dcs   *dc.Book
-	front *front.Front
+	sites sites
 	doors []door             // of cfg.Listen
-	stop  context.CancelFunc // of the front's resolver
+	stop  context.CancelFunc // of what is done for the sites
 }
 
 // New makes an engine of a configuration. It opens no socket but, in a trial, the built-in site's on loopback.
@@ -103,8 +106,9 @@ func New(cfg *config.Config, log *slog.Logger, version string) (*Engine, error) 
 	})
 	e.behind, e.ahead = cfg.ClockBehind, cfg.ClockAhead
 	e.replay = replay.New(cfg.ClockBehind+cfg.ClockAhead, replayCapacity)
-	shape := unlearned()
-	e.shape.Store(&shape)
+	e.unlearned, e.places = unlearned(), newPlaces(e.budget.connections)
+	e.budget.waiting = func() int64 { return int64(e.places.Waiting()) }
+	_, _ = rand.Read(e.marker[:]) // never fails
 	l, err := e.makeLive(cfg)
 	if err != nil {
 		e.discard()
@@ -134,8 +138,8 @@ func (e *Engine) discard() {
 			k.closeGuard()
 		}
 	}
-	if e.site != nil {
-		_ = e.site.Close()
+	if e.builtin != nil {
+		_ = e.builtin.Close()
 	}
 }
 
@@ -144,7 +148,7 @@ func (e *Engine) makeLive(cfg *config.Config) (*live, error) {
 	for i, s := range cfg.Secrets {
 		users[i] = access.User{Key: s.Key, Host: s.Host}
 	}
-	f, err := e.makeFront(cfg)
+	s, err := e.makeSites(cfg, e.live.Load())
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +157,7 @@ func (e *Engine) makeLive(cfg *config.Config) (*live, error) {
 		return nil, err
 	}
 	return &live{
-		cfg: cfg, users: access.NewTable(users), front: f, doors: doors,
+		cfg: cfg, users: access.NewTable(users), sites: s, doors: doors,
 		dcs: dc.NewBook(cfg.DC, dc.Preference(cfg.IPPreference)),
 	}, nil
 }
@@ -192,6 +196,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		})
 	}
 	defer func() {
+		e.places.Close()
 		for _, l := range e.loops {
 			l.Close()
 		}
@@ -199,8 +204,8 @@ func (e *Engine) Run(ctx context.Context) error {
 		for _, k := range e.live.Load().keepers() {
 			k.closeGuard()
 		}
-		if e.site != nil {
-			_ = e.site.Close()
+		if e.builtin != nil {
+			_ = e.builtin.Close()
 		}
 	}()
 
@@ -223,7 +228,6 @@ func (e *Engine) Run(ctx context.Context) error {
 		return err
 	}
 	e.startUpkeep()
-	go e.learn(run)
 	go e.ticker(run)
 	select {
 	case <-ctx.Done():
@@ -272,7 +276,7 @@ func (e *Engine) isReady() error {
 	if err := e.healthy(); err != nil {
 		return err
 	}
-	if _, _, ok := e.live.Load().front.Target(); !ok {
+	if _, _, ok := e.live.Load().sites.all[0].Target(); !ok {
 		return errNoFront
 	}
 	return nil
@@ -310,7 +314,7 @@ func (e *Engine) startUpkeep() {
 	e.reloading.Lock()
 	defer e.reloading.Unlock()
 	l := e.live.Load()
-	e.startFront(l)
+	e.startSites(l)
 	e.startKeepers(l, nil)
 }
 
@@ -327,7 +331,7 @@ func (e *Engine) Reload(cfg *config.Config) error {
 	}
 	old := e.live.Load()
 	if e.run != nil {
-		e.startFront(l)
+		e.startSites(l)
 		e.startKeepers(l, old)
 	}
 	e.live.Store(l)

@@ -179,7 +179,7 @@ func TestShadows(t *testing.T) {
 		_ = s.Close()
 		_, _ = io.ReadAll(f)
 	})
-	p.eventually("no place at the front is taken", func() bool { return p.live.Load().front.Used() <= 2 })
+	p.eventually("no place at the front is taken", func() bool { return p.places.Used() <= 2 })
 }
 
 func TestSlowHelloEndsAtTheFront(t *testing.T) {
@@ -247,14 +247,14 @@ func TestProxyHeaders(t *testing.T) {
 		good   bool
 	}{
 		{"off", nil, headerResults, true},
-		{"off", edge.AppendHeader(nil, 1, from, to), headerUnexpected, false},
-		{"off", edge.AppendHeader(nil, 2, from, to), headerUnexpected, false},
+		{"off", edge.AppendHeader(nil, 1, from, to, nil), headerUnexpected, false},
+		{"off", edge.AppendHeader(nil, 2, from, to, nil), headerUnexpected, false},
 		{"optional", nil, headerResults, true},
-		{"optional", edge.AppendHeader(nil, 1, from, to), headerV1, true},
-		{"optional", edge.AppendHeader(nil, 2, from, to), headerV2, true},
+		{"optional", edge.AppendHeader(nil, 1, from, to, nil), headerV1, true},
+		{"optional", edge.AppendHeader(nil, 2, from, to, nil), headerV2, true},
 		{"required", nil, headerAbsent, false},
-		{"required", edge.AppendHeader(nil, 1, from, to), headerV1, true},
-		{"required", edge.AppendHeader(nil, 2, from, to), headerV2, true},
+		{"required", edge.AppendHeader(nil, 1, from, to, nil), headerV1, true},
+		{"required", edge.AppendHeader(nil, 2, from, to, nil), headerV2, true},
 		{"required", []byte("PROXY UNKNOWN\r\n"), headerLocal, true},
 		{"required", []byte("PROXY NONSENSE\r\n"), headerMalformed, false},
 		{"required", []byte("\r\n\r\n\x00\r\nQUIT\n\x21\x12\x00\x0c0123456789ab"), headerBadFamily, false},
@@ -300,7 +300,7 @@ func TestFrontIsToldTheClient(t *testing.T) {
 	from, to := netip.MustParseAddrPort("192.0.2.1:1234"), netip.MustParseAddrPort("198.51.100.1:443")
 	p := start(t, "SLUICE_PROXY_PROTOCOL=optional", "SLUICE_FRONT_PROXY_PROTOCOL=v1")
 	s := p.dial()
-	mustWrite(t, s, append(edge.AppendHeader(nil, 2, from, to), "GET / HTTP/1.0\r\n\r\n"...))
+	mustWrite(t, s, append(edge.AppendHeader(nil, 2, from, to, nil), "GET / HTTP/1.0\r\n\r\n"...))
 	mustRead(t, p.atFront(), []byte("PROXY TCP4 192.0.2.1 127.0.0.1 1234 "+strconv.Itoa(int(p.addr.Port()))+"\r\nGET / HTTP/1.0\r\n\r\n"))
 }
 
@@ -330,7 +330,7 @@ func TestFrontDown(t *testing.T) {
 	s := p.dial()
 	mustWrite(t, s, []byte("GET / HTTP/1.0\r\n\r\n"))
 	mustEnd(t, s)
-	p.eventually("every place at the front is given back", func() bool { return p.Engine.fronts.Load() == 0 })
+	p.eventually("every place at the front is given back", func() bool { return p.places.Used() == 0 })
 }
 
 // Too many unfinished handshakes cost the oldest their place, not the newcomers; and a limit of connections is a limit.
@@ -364,22 +364,6 @@ func TestLimits(t *testing.T) {
 		p.eventually("some were evicted", func() bool { return p.handshakes[evicted].Value() > 0 })
 		p.download(p.session(client.Config{}), 1000)
 	})
-}
-
-// Without a place at the front a slow hello has no shadow. It is asked for once, and costs nothing but the likeness.
-func TestNoPlaceAtTheFront(t *testing.T) {
-	p := start(t)
-	f := p.live.Load().front
-	for f.Acquire() {
-	}
-	c := p.session(client.Config{Cuts: []int{10}, Gap: 4 * moment})
-	p.download(c, 1000)
-	if n := p.frontRefused.Value(); n != 1 {
-		t.Errorf("refused %d times, want once", n)
-	}
-	s := p.dial()
-	mustWrite(t, s, []byte("GET / HTTP/1.1\r\n\r\n"))
-	mustEnd(t, s)
 }
 
 func TestReloadTouchesNoSession(t *testing.T) {

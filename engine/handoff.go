@@ -9,6 +9,8 @@ import (
 
 	"sluice/engine/dc"
 	"sluice/engine/edge"
+	"sluice/engine/front"
+	"sluice/faketls"
 	"sluice/obfs"
 	"sluice/splice"
 )
@@ -52,54 +54,113 @@ func (c *conn) toDC(f *obfs.Frame) {
 }
 
 // toFront sends the client to the front with every byte it has sent, as if it had connected there. A client that has a shadow
-// follows it. Without a front, or without a place at it, the connection is closed.
+// follows it. When all places at the front are taken it waits in line, unread, as in a busy server's backlog. Without a front, or without
+// a place in the line, the connection is closed.
 func (c *conn) toFront(why cause) {
-	if c.shadowed {
+	to := c.site()
+	if c.shadowed && c.owner.front.site == to {
 		c.followShadow(why)
 		return
 	}
-	r, ok := c.frontRelay(append([]byte(nil), c.said...))
+	if c.shadowed { // it was called before the name was known
+		c.shard.relay.Drop(c.shadow)
+		c.shadowed = false
+	}
+	r, ok := c.frontRelay(to, append([]byte(nil), c.said...))
 	if !ok {
 		c.leave(why)
 		return
 	}
 	var err error
-	if r.Client, err = c.dup(); err == nil {
-		if _, err = c.shard.relay.Add(r); err != nil {
-			_ = unix.Close(r.Client)
-		}
+	if r.Client, err = c.dup(); err != nil {
+		c.leave(handoffFailed)
+		return
 	}
-	if err != nil {
-		c.live.front.Release()
-		why = handoffFailed
+	e, s := c.shard.e, &stranger{shard: c.shard, relay: r}
+	switch e.places.Join(s, time.Now().Add(lineTime)) {
+	case front.Placed:
+		if !s.Admit() {
+			e.places.Release()
+			why = handoffFailed
+		}
+	case front.InLine:
+		to.suspect(e.clock())
+	case front.Full:
+		to.suspect(e.clock())
+		s.refuse(frontFull)
 	}
 	c.leave(why)
 }
 
-// frontRelay prepares a relay to the front that takes one of its places; the session gives it back.
-func (c *conn) frontRelay(early []byte) (splice.Relay, bool) {
-	e, f := c.shard.e, c.live.front
-	addrs, path, ok := f.Target()
+// stranger is a connection with a place at the front, or in line for one. It owns the client's descriptor until it is admitted.
+type stranger struct {
+	shard *shard
+	relay splice.Relay
+}
+
+// Admit implements front.Waiter.
+func (s *stranger) Admit() bool {
+	_, err := s.shard.relay.Add(s.relay)
+	if err != nil {
+		_ = unix.Close(s.relay.Client)
+	}
+	return err == nil
+}
+
+// TurnAway implements front.Waiter.
+func (s *stranger) TurnAway() { s.refuse(frontLate) }
+
+func (s *stranger) refuse(why unfronted) {
+	_ = unix.Close(s.relay.Client)
+	e := s.shard.e
+	e.frontRefused[why].Inc(e.offLoop())
+	e.limited.line("front_full", slog.LevelWarn, "all places at the front are taken: strangers are closed instead of seeing it",
+		slog.Int("places", e.places.Count()), slog.Int("waiting", e.places.Waiting()))
+}
+
+// site is the front that c's server name leads to, as far as it is known.
+func (c *conn) site() *site {
+	if choice := c.live.sites.choice; !choice.Alone() {
+		s := c.shard
+		return choice.For(faketls.AppendLower(s.scratch[:0], faketls.FindName(c.said, s.join)))
+	}
+	return c.live.sites.all[0]
+}
+
+// frontRelay prepares a relay to a front. Whoever adds it must have one of the places, which the session gives back.
+func (c *conn) frontRelay(to *site, early []byte) (splice.Relay, bool) {
+	e, i := c.shard.e, c.shard.index
+	if to.looped.Load() {
+		e.frontRefused[frontLoops].Inc(i)
+		return splice.Relay{}, false
+	}
+	addrs, path, ok := to.Target()
 	if !ok {
+		e.frontRefused[frontNoAddress].Inc(i)
 		e.limited.line("front", slog.LevelError, "the front has no address yet: strangers are closed instead of seeing it",
-			slog.String("front", c.live.cfg.Front.String()))
-	}
-	if ok && !f.Acquire() {
-		ok = false
-		e.limited.line("front_full", slog.LevelWarn, "all places at the front are taken: strangers are closed instead of seeing it",
-			slog.Int("places", f.Cap()))
-	}
-	if !ok {
-		e.frontRefused.Inc(c.shard.index)
+			slog.String("front", to.to.String()))
 		return splice.Relay{}, false
 	}
 	ses := e.newSession(c)
-	ses.front = &place{front: f}
+	ses.front = &place{site: to}
 	r := splice.Relay{Client: -1, Mode: splice.Raw, Addrs: addrs, Path: path, Early: early, Lane: c.door.lane, Owner: ses}
 	if v := c.live.cfg.FrontProxyProtocol; v != 0 {
-		r.Preface = edge.AppendHeader(nil, v, c.client, c.local())
+		r.Preface = edge.AppendHeader(nil, v, c.client, c.local(), append(c.marks, e.marker[:]...))
 	}
 	return r, true
+}
+
+// maxPassed is how many proxies a connection may have passed, each the other's front, before it is taken for one that goes round.
+const maxPassed = 4
+
+// passed says whether a connection with these marks has come by here before, or by too many of us.
+func (e *Engine) passed(marks []byte) bool {
+	for i := 0; i+edge.MarkerLen <= len(marks); i += edge.MarkerLen {
+		if string(marks[i:i+edge.MarkerLen]) == string(e.marker[:]) {
+			return true
+		}
+	}
+	return len(marks) >= maxPassed*edge.MarkerLen
 }
 
 // local is the address the client connected to. (gnet only knows its listener's.)
@@ -115,18 +176,22 @@ func (c *conn) local() netip.AddrPort {
 // but the likeness of timing.
 func (c *conn) castShadow() {
 	c.tried = true
-	if f := c.live.front; len(c.said) == 0 && f.Used() >= f.Cap()/2 {
+	places := c.shard.e.places
+	if len(c.said) == 0 && places.Used() >= places.Count()/2 {
 		return // who says nothing does not take the last places of those who do
 	}
-	r, ok := c.frontRelay(append([]byte(nil), c.said...))
-	if !ok {
+	if !c.live.sites.choice.Alone() && len(c.said) > 0 && faketls.FindName(c.said, c.shard.join) == nil {
+		return // of several fronts none can be told yet: an SNI router waits, too
+	}
+	r, ok := c.frontRelay(c.site(), append([]byte(nil), c.said...))
+	if !ok || !places.Take() {
 		return
 	}
 	ses := r.Owner.(*session)
 	ses.front.shadowOf.Store(c)
 	id, err := c.shard.relay.Add(r)
 	if err != nil {
-		c.live.front.Release()
+		places.Release()
 		return
 	}
 	c.shadow, c.shadowed, c.owner, c.fed = id, true, ses, len(c.said)

@@ -48,6 +48,10 @@ func (c *conn) readHello() bool {
 		c.quit(why)
 		return false
 	default:
+		if s.e.looks.cameBack(h.Random) {
+			c.quit(looped)
+			return false
+		}
 		c.toFront(why)
 		return false
 	}
@@ -104,7 +108,7 @@ func (s *shard) verify(users []*access.User, h *faketls.Hello) (*access.User, ui
 // what it holds at a hand-off is lost. A fresh socket takes more than a flight, so less is an error.
 func (c *conn) sendFlight(h *faketls.Hello) bool {
 	s := c.shard
-	shape := *s.e.shape.Load()
+	shape := *c.live.sites.choice.For(faketls.AppendLower(s.scratch[:0], h.Name)).shape.Load()
 	shape.Hybrid = shape.Hybrid && c.live.cfg.HybridKeyShare
 	flight, err := faketls.AppendFlight(s.flight[:0], s.mac, &c.user.Key, h, shape, rand.Reader)
 	if err != nil {

@@ -57,9 +57,10 @@ func TestDialResults(t *testing.T) {
 }
 
 func TestBudget(t *testing.T) {
-	var relays, relayed int64
+	var relays, relayed, waiting int64
 	b := newBudget(1000, 2, 10, 0)
 	b.relays, b.relayed = func() int64 { return relays }, func() int64 { return relayed }
+	b.waiting = func() int64 { return waiting }
 	if b.connections != (1000-reserve-baseDescriptors-2*perLoop-20)/2-perRelay {
 		t.Errorf("%d connections fit", b.connections)
 	}
@@ -71,7 +72,13 @@ func TestBudget(t *testing.T) {
 	if why := b.admit(); why != refusedConnections {
 		t.Errorf("beyond the limit of connections: %q", why)
 	}
+	b.pending.Add(-2)
+	waiting = 2
+	if why := b.admit(); why != refusedConnections {
+		t.Errorf("beyond the limit with those who wait: %q", why)
+	}
 	b.pending.Store(1)
+	waiting = 0
 	relayed = b.descriptors - baseDescriptors - 2*perLoop - 1 - perRelay
 	if why := b.admit(); why != "" {
 		t.Errorf("at the limit of descriptors: %q", why)
@@ -212,7 +219,7 @@ func TestAllocationsPerHandshake(t *testing.T) {
 		next++
 	})
 	stranger := client.Hello{Host: secret.Host, Hybrid: true}.Foreign()
-	e.live.Load().front.Acquire() // counts, never dials: the loop does not run
+	// Strangers are counted, and never dialled for: the loop does not run.
 	refused := testing.AllocsPerRun(200, func() { handshake(stranger) })
 	t.Logf("%v allocations for an answered hello, %v for a stranger sent to the front", good, refused)
 	if good > 20 || refused > 20 {

@@ -9,7 +9,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"sluice/engine/front"
 	"sluice/splice"
 )
 
@@ -26,7 +25,7 @@ type session struct {
 
 // place is a stranger's place at the front.
 type place struct {
-	front    *front.Front
+	site     *site
 	shadowOf atomic.Pointer[conn] // of a shadow, until its client follows it
 }
 
@@ -59,7 +58,7 @@ func (s *session) Dialed(addr netip.AddrPort, err error, took time.Duration) {
 		e.frontDials[result].Inc(s.shard.index)
 		if err != nil {
 			e.limited.line("front_dial", slog.LevelWarn, "the front cannot be reached",
-				slog.String("front", s.live.cfg.Front.String()), slog.String("error", err.Error()))
+				slog.String("front", s.front.site.to.String()), slog.String("error", err.Error()))
 		}
 		return
 	}
@@ -96,7 +95,7 @@ func (s *session) Closed(end splice.End) {
 	e, i := s.shard.e, s.shard.index
 	text := "relay closed"
 	if s.front != nil {
-		s.front.front.Release()
+		e.places.Release()
 		e.frontsClosed[end.Cause].Inc(i)
 		text = "front closed"
 	} else {

@@ -128,7 +128,7 @@ func TestFlightIsLearned(t *testing.T) {
 	if _, err := r.proxy.AwaitLog(patience, func(l stand.Line) bool { return l.Get("msg") == "learned the front's handshake" }); err != nil {
 		t.Fatal(err)
 	}
-	want, err := r.proxy.Metric("sluice_flight_record_bytes")
+	want, err := r.proxy.Metric(`sluice_flight_record_bytes{front="1"}`)
 	if err != nil {
 		t.Fatal(err)
 	}

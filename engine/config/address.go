@@ -97,54 +97,6 @@ func parseDCAddress(text string) (netip.AddrPort, error) {
 	return a, nil
 }
 
-// front is where refused connections go.
-type front struct{ to Front }
-
-func (f *front) UnmarshalText(b []byte) (err error) {
-	f.to, err = parseFront(strings.TrimSpace(string(b)))
-	return err
-}
-
-const frontHint = "write HOST:PORT, ADDRESS:PORT or unix:/path"
-
-// frontPort is the port of a front that names none.
-const frontPort = 443
-
-func parseFront(text string) (Front, error) {
-	if strings.Contains(text, "://") {
-		return Front{}, refuse(frontHint, "%s is a URL", quote(text))
-	}
-	if p, ok := unixPath(text); ok {
-		return Front{Network: "unix", Host: p}, checkUnixPath(p)
-	}
-	if a, err := netip.ParseAddr(text); err == nil {
-		return frontAt(a, frontPort)
-	}
-	if !strings.Contains(text, ":") {
-		text += ":" + strconv.Itoa(frontPort)
-	}
-	host, digits, err := splitHostPort(text)
-	if err != nil {
-		return Front{}, err
-	}
-	n, err := strconv.ParseUint(digits, 10, 16)
-	if err != nil || n == 0 {
-		return Front{}, refuse(frontHint, "%s is not a port", quote(digits))
-	}
-	if a, err := netip.ParseAddr(host); err == nil {
-		return frontAt(a, uint16(n))
-	}
-	return Front{Network: "tcp", Host: strings.ToLower(host), Port: uint16(n)}, checkName(host, frontHint)
-}
-
-func frontAt(a netip.Addr, port uint16) (Front, error) {
-	a = a.Unmap()
-	if a.IsUnspecified() || a.IsMulticast() {
-		return Front{}, refuse(frontHint, "%s is not an address to connect to", a)
-	}
-	return Front{Network: "tcp", Host: a.String(), Port: port}, nil
-}
-
 // checkName is CheckHost for a name that is looked up rather than sent in a hello, so that underscores may stand in it,
 // and that is shown again: a secret in the wrong variable is caught here.
 func checkName(host, hint string) error {

@@ -38,6 +38,9 @@ type Config struct {
 	// Front is where every connection goes that does not prove a secret.
 	Front Front
 
+	// FrontsFor are the fronts that some server names have of their own, no name twice.
+	FrontsFor []FrontFor
+
 	// FrontProxyProtocol is the version (1 or 2) of the PROXY header sent to the front, 0 for none.
 	FrontProxyProtocol int
 
@@ -99,29 +102,6 @@ type Config struct {
 
 // AdminOff is the AdminListen of a proxy that serves no admin address.
 const AdminOff = "off"
-
-// Front is where refused connections go.
-type Front struct {
-	// Builtin is true in a trial without a front: a page the proxy serves itself. The other fields are empty then.
-	Builtin bool
-	// Network is "tcp" or "unix".
-	Network string
-	// Host is a lower-case name, an address literal without brackets, or the path of a unix socket.
-	Host string
-	// Port is the TCP port; 0 for a unix socket.
-	Port uint16
-}
-
-// String writes the front as SLUICE_FRONT takes it.
-func (f Front) String() string {
-	switch {
-	case f.Builtin:
-		return "built-in"
-	case f.Network == "unix":
-		return "unix:" + f.Host
-	}
-	return joinHostPort(f.Host, f.Port)
-}
 
 // Policy says what the proxy expects in front of a client's own bytes.
 type Policy uint8

@@ -83,7 +83,7 @@ func (r *raw) config(other map[string]string) *Config {
 	c := &Config{
 		Listen: r.Listen.list, Secrets: r.Secret.list,
 		Edge: r.edge(), Edges: r.edges(), EdgeRefresh: time.Duration(r.EdgeRefresh), EdgeGuard: r.EdgeGuard,
-		Front: r.Front.to, FrontProxyProtocol: int(r.FrontProxyProtocol),
+		Front: r.Front.to, FrontsFor: r.Front.named, FrontProxyProtocol: int(r.FrontProxyProtocol),
 		DC: r.dcs(), IPPreference: r.IPPreference,
 		PublicHost: string(r.PublicHost), PublicPort: uint16(r.PublicPort),
 		AlignedDownloads: r.AlignedDownloads == 1, HybridKeyShare: r.HybridKeyShare == 1,
@@ -99,7 +99,7 @@ func (r *raw) config(other map[string]string) *Config {
 	case c.Trial:
 		c.Front = Front{Builtin: true}
 	default:
-		c.Front = Front{Network: "tcp", Host: c.Secrets[0].Host, Port: frontPort}
+		c.defaultFronts()
 	}
 	if c.PublicPort == 0 && len(c.Listen) > 0 {
 		c.PublicPort = c.Listen[0].Port()
@@ -139,13 +139,7 @@ func defaultStateDir(other map[string]string) string {
 // crossCheck finds what is wrong between two settings that are each right. A refused variable's field is empty, and
 // finds nothing here.
 func (in *input) crossCheck(c *Config) {
-	if c.Front.Network == "tcp" && slices.ContainsFunc(c.Listen, c.Front.leadsTo) {
-		in.problem(Prefix+"FRONT", fmt.Sprintf("%s is this proxy's own address", c.Front), "give the address of the web server")
-	}
-	if c.Front.Network == "tcp" && c.Front.Host == c.PublicHost && c.Front.Port == c.PublicPort {
-		in.problem(Prefix+"FRONT", fmt.Sprintf("%s is where clients reach this proxy: strangers would come back to it for ever", c.Front),
-			"give the address of the web server behind that name, not the name")
-	}
+	in.checkFronts(c)
 	if c.Front.Builtin && c.FrontProxyProtocol != 0 {
 		in.warn(Prefix+"FRONT_PROXY_PROTOCOL", "has no effect on the built-in page", "")
 	}
@@ -158,21 +152,6 @@ func (in *input) crossCheck(c *Config) {
 			in.problem(dcVariable(dc), fmt.Sprintf("holds no address that %sIP_PREFERENCE=%s allows", Prefix, c.IPPreference), "")
 		}
 	}
-}
-
-// leadsTo says whether a connection to the front would arrive at the listener.
-func (f Front) leadsTo(listener netip.AddrPort) bool {
-	if f.Port != listener.Port() {
-		return false
-	}
-	if f.Host == "localhost" {
-		return listener.Addr().IsUnspecified() || listener.Addr().IsLoopback()
-	}
-	a, err := netip.ParseAddr(f.Host)
-	if err != nil {
-		return false
-	}
-	return a == listener.Addr() || a.IsLoopback() && listener.Addr().IsUnspecified()
 }
 
 func (p IPPreference) allows(a netip.AddrPort) bool {

@@ -125,6 +125,13 @@ func TestRefused(t *testing.T) {
 		{"front is everything", "FRONT", "0.0.0.0:443", "not an address to connect to"},
 		{"front path is relative", "FRONT", "unix:run/web.sock", "begin with a slash"},
 		{"front path is long", "FRONT", "unix:/" + strings.Repeat("x", 107), "107 bytes at most"},
+		{"two fronts for every name", "FRONT", "127.0.0.1:1,127.0.0.1:2", "are both for every name"},
+		{"no front for every name", "FRONT", "a.example=127.0.0.1:1", "no front for all other names"},
+		{"two fronts for a name", "FRONT", "127.0.0.1:1,a.example=127.0.0.1:2,A.example=127.0.0.1:3", "has two fronts"},
+		{"a front for no name", "FRONT", "127.0.0.1:1,=127.0.0.1:2", "name is empty"},
+		{"a front for half a name", "FRONT", "127.0.0.1:1,a.*=127.0.0.1:2", "may hold only letters"},
+		{"a name without a front", "FRONT", "127.0.0.1:1,a.example=", "name is empty"},
+		{"a name's front is the proxy", "FRONT", "127.0.0.1:1,a.example=127.0.0.1:8443", "own address"},
 		{"front name has a blank", "FRONT", "exam ple.org:443", "may hold only letters"},
 		{"front is the proxy", "FRONT", "127.0.0.1:8443", "own address"},
 		{"front is the proxy by name", "FRONT", "localhost:8443", "own address"},
@@ -317,6 +324,23 @@ func TestFronts(t *testing.T) {
 			}
 		})
 	}
+	t.Run("names of their own", func(t *testing.T) {
+		text := "127.0.0.1:8444,blog.example.org=unix:/run/a=b.sock,*.example.net=shop:444"
+		c := mustLoad(t, "SLUICE_SECRET="+sample.Base64(), "SLUICE_FRONT=*.Example.NET = shop:444, /run/x=y,blog.example.org=1.2.3.4", "SLUICE_LISTEN=:1")
+		if got, want := showFronts(c), "unix:/run/x=y,*.example.net=shop:444,blog.example.org=1.2.3.4:443"; got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+		if got := showFronts(mustLoad(t, "SLUICE_SECRET="+sample.Base64(), "SLUICE_FRONT="+text, "SLUICE_LISTEN=:1")); got != text {
+			t.Errorf("%s reads back as %s", text, got)
+		}
+	})
+	t.Run("each secret's host", func(t *testing.T) {
+		second := Secret{Key: [16]byte{2}, Host: "second.example"}
+		c := mustLoad(t, "SLUICE_SECRET="+sample.Hex()+","+second.Hex()+","+Secret{Key: [16]byte{3}, Host: second.Host}.Hex())
+		if got, want := showFronts(c), "example.org:443,second.example=second.example:443"; got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	})
 	t.Run("the secret's host", func(t *testing.T) {
 		c := mustLoad(t, "SLUICE_SECRET="+sample.Base64())
 		if want := (Front{Network: "tcp", Host: "example.org", Port: 443}); c.Front != want || c.Trial {

@@ -19,7 +19,7 @@ type raw struct {
 	Listen             binds            `env:"LISTEN" envDefault:":8443"`
 	PublicHost         publicHost       `env:"PUBLIC_HOST"`
 	PublicPort         port             `env:"PUBLIC_PORT"`
-	Front              front            `env:"FRONT"`
+	Front              fronts           `env:"FRONT"`
 	FrontProxyProtocol headerVersion    `env:"FRONT_PROXY_PROTOCOL" envDefault:"off"`
 	Edge               edgeName         `env:"EDGE" envDefault:"none"`
 	EdgeMode           edgeMode         `env:"EDGE_MODE"`
@@ -106,11 +106,13 @@ var settings = []setting{
 		show:    func(c *Config) string { return strconv.Itoa(int(c.PublicPort)) },
 	},
 	{
-		name: "FRONT", section: sectionFirst, takes: "host:port, address:port, unix:/path",
-		otherwise: "the host of the first secret, port 443; in a trial a built-in page", example: "127.0.0.1:8444",
+		name: "FRONT", section: sectionFirst, takes: "host:port, address:port or unix:/path; more behind commas, each as name=host:port",
+		otherwise: "the host of each secret, port 443, that of the first for all other names; in a trial a built-in page", example: "127.0.0.1:8444",
 		text: "The web site that everybody without a secret gets, byte for byte: browsers, scanners, censors. It must serve the name in the secret over TLS.\n\n" +
-			"When that name's DNS record points at this machine, as it should, the default would lead back to the proxy: run the web server on another port or on a unix socket, and give that here.",
-		show: func(c *Config) string { return c.Front.String() },
+			"When that name's DNS record points at this machine, as it should, the default would lead back to the proxy: run the web server on another port or on a unix socket, and give that here.\n\n" +
+			"Several sites can stand behind one listener, as behind an SNI router: `127.0.0.1:8444,blog.example.org=unix:/run/blog.sock,*.example.net=10.0.0.5:443`. The one without a name is for " +
+			"every other name, and for who names none; `*.` stands for all names that end so. Whoever asks for a name sees that name's own site, and a client whose secret carries it gets a handshake like that site's.",
+		show: showFronts,
 	},
 	{
 		name: "FRONT_PROXY_PROTOCOL", section: sectionFirst, takes: "off, v1 or v2",

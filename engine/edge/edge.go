@@ -70,6 +70,8 @@ type Header struct {
 	UniqueID []byte
 	// VPCE is the AWS VPC endpoint's id (TLV 0xEA, subtype 1), nil without one. It aliases the parsed bytes.
 	VPCE []byte
+	// Marks are those of the proxies of ours that the connection has passed, MarkerLen bytes each, nil without one. They alias the parsed bytes.
+	Marks []byte
 }
 
 // ParseHeader reads the PROXY header, v1 or v2, at the start of b. It is safe for any goroutine and never keeps b.

@@ -180,10 +180,17 @@ func FuzzRoundTrip(f *testing.F) {
 		if v1 {
 			version = 1
 		}
-		wire := AppendHeader(nil, version, src, dst)
+		marks := b[:0:0]
+		if version == 2 {
+			marks = b[:len(b)/MarkerLen*MarkerLen]
+		}
+		wire := AppendHeader(nil, version, src, dst, marks)
 		h, n, err := ParseHeader(wire)
 		if err != nil || n != len(wire) || h.Local || int(h.Version) != version {
 			t.Fatalf("%q: %+v, %d, %v", wire, h, n, err)
+		}
+		if !bytes.Equal(h.Marks, marks) && len(wire) <= MaxHeader {
+			t.Fatalf("%q: marks %q became %q", wire, marks, h.Marks)
 		}
 		if h.Source.Addr().Unmap() != src.Addr().Unmap() || h.Dest.Addr().Unmap() != dst.Addr().Unmap() || h.Source.Port() != src.Port() || h.Dest.Port() != dst.Port() {
 			t.Fatalf("%v to %v became %v to %v", src, dst, h.Source, h.Dest)

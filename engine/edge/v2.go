@@ -26,12 +26,14 @@ const (
 	addrLen6 = 16 + 16 + 2 + 2
 )
 
-// TLV types we read (proxy-protocol.txt 2.2, AWS's NLB documentation for 0xEA).
+// TLV types we know (proxy-protocol.txt 2.2, AWS's NLB documentation for 0xEA).
 const (
 	tlvCRC32C   = 0x03
 	tlvUniqueID = 0x05
 	tlvAWS      = 0xEA
 	awsVPCE     = 0x01
+	// tlvMarks is ours, of the range for applications' own use (0xE0 to 0xEF), by a number that no product is known to use.
+	tlvMarks = 0xE7
 )
 
 var (
@@ -156,6 +158,8 @@ func (h *Header) readTLVs(b []byte, i int) error {
 			crc = i
 		case tlvUniqueID:
 			h.UniqueID = v
+		case tlvMarks:
+			h.Marks = v
 		case tlvAWS:
 			if size > 1 && v[0] == awsVPCE {
 				h.VPCE = v[1:]

@@ -27,7 +27,7 @@ func TestAppendHeader(t *testing.T) {
 		{"v2, nothing", 2, netip.AddrPort{}, netip.AddrPort{}, "v2 local"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			b := AppendHeader([]byte("before"), tc.version, tc.src, tc.dst)
+			b := AppendHeader([]byte("before"), tc.version, tc.src, tc.dst, nil)
 			if string(b[:6]) != "before" {
 				t.Fatalf("%q", b)
 			}
@@ -42,11 +42,29 @@ func TestAppendHeader(t *testing.T) {
 // TestAppendHeaderWire pins the bytes, so that a round trip through two matching mistakes does not pass.
 func TestAppendHeaderWire(t *testing.T) {
 	src, dst := netip.MustParseAddrPort("203.0.113.7:51234"), netip.MustParseAddrPort("192.0.2.9:443")
-	if got, want := string(AppendHeader(nil, 1, src, dst)), "PROXY TCP4 203.0.113.7 192.0.2.9 51234 443\r\n"; got != want {
+	if got, want := string(AppendHeader(nil, 1, src, dst, nil)), "PROXY TCP4 203.0.113.7 192.0.2.9 51234 443\r\n"; got != want {
 		t.Errorf("v1 is %q, want %q", got, want)
 	}
-	if got, want := string(AppendHeader(nil, 2, src, dst)), v2Signature+"\x21\x11\x00\x0c\xcb\x00\x71\x07\xc0\x00\x02\x09\xc8\x22\x01\xbb"; got != want {
+	if got, want := string(AppendHeader(nil, 2, src, dst, nil)), v2Signature+"\x21\x11\x00\x0c\xcb\x00\x71\x07\xc0\x00\x02\x09\xc8\x22\x01\xbb"; got != want {
 		t.Errorf("v2 is %q, want %q", got, want)
+	}
+}
+
+// Only a header of version 2 that names addresses can carry the marks.
+func TestMarks(t *testing.T) {
+	src, dst := netip.MustParseAddrPort("203.0.113.7:51234"), netip.MustParseAddrPort("192.0.2.9:443")
+	marks := []byte("first---second--")
+	wire := AppendHeader(nil, 2, src, dst, marks)
+	if want := v2Signature + "\x21\x11\x00\x1f\xcb\x00\x71\x07\xc0\x00\x02\x09\xc8\x22\x01\xbb\xe7\x00\x10" + string(marks); string(wire) != want {
+		t.Errorf("%q, want %q", wire, want)
+	}
+	for version, want := range map[int]string{1: "", 2: string(marks)} {
+		if h, _, err := ParseHeader(AppendHeader(nil, version, src, dst, marks)); err != nil || string(h.Marks) != want {
+			t.Errorf("version %d: %q, %v; want %q", version, h.Marks, err, want)
+		}
+	}
+	if h, _, err := ParseHeader(AppendHeader(nil, 2, src, netip.AddrPort{}, marks)); err != nil || h.Marks != nil || !h.Local {
+		t.Errorf("without an address: %+v, %v", h, err)
 	}
 }
 
@@ -56,7 +74,7 @@ func TestAppendHeaderPanics(t *testing.T) {
 			t.Error("no panic for version 3")
 		}
 	}()
-	AppendHeader(nil, 3, netip.AddrPort{}, netip.AddrPort{})
+	AppendHeader(nil, 3, netip.AddrPort{}, netip.AddrPort{}, nil)
 }
 
 func BenchmarkAppendHeader(b *testing.B) {
@@ -64,6 +82,6 @@ func BenchmarkAppendHeader(b *testing.B) {
 	buf := make([]byte, 0, MaxHeader)
 	b.ReportAllocs()
 	for b.Loop() {
-		buf = AppendHeader(buf[:0], 2, src, dst)
+		buf = AppendHeader(buf[:0], 2, src, dst, nil)
 	}
 }

@@ -1,6 +1,6 @@
 // Package front is where refused connections go: the real web site whose name the secret carries. It keeps the front's
-// addresses resolved ahead, so that a probe costs no lookup, bounds how many connections there may be to it, and refuses a
-// front that is ourselves.
+// addresses resolved ahead, so that a probe costs no lookup, refuses a front that is ourselves, bounds how many connections there may be (and lets the others wait their turn),
+// and knows which of several fronts a server name leads to.
 package front
 
 import (
@@ -33,13 +33,14 @@ type Config struct {
 	Path    string
 	Host    string
 	Port    uint16
-	Cap     int           // connections at once
-	Used    *atomic.Int64 // of them taken, where fronts that follow each other share the places; nil: a count of its own
 	Resolve Resolver
 	Self    func() []netip.AddrPort // the listeners to guard against; unspecified addresses stand for every local one
 	Local   func() []netip.Addr     // this host's addresses, for that
-	// Resolved, if set, hears of every lookup's outcome on Run's goroutine.
-	Resolved func(addrs int, err error)
+	// Public is the name that clients connect to, and PublicPort its port: what they lead to is ourselves, too. Empty: not known.
+	Public     string
+	PublicPort uint16
+	// Resolved, if set, hears of every lookup's outcome on Run's goroutine, and whether the addresses are others than before.
+	Resolved func(changed bool, err error)
 }
 
 // Front is the place refused connections are sent to. All methods may be called from any goroutine.
@@ -53,9 +54,6 @@ type Front struct {
 // New makes a front. It makes no call: a front given by name has no address until Run has resolved it. A literal address that
 // is one of our own listeners is refused with ErrLoop.
 func New(cfg Config) (*Front, error) {
-	if cfg.Used == nil {
-		cfg.Used = new(atomic.Int64)
-	}
 	f := &Front{cfg: cfg}
 	if cfg.Path != "" {
 		f.literal = true
@@ -63,7 +61,7 @@ func New(cfg Config) (*Front, error) {
 	}
 	if ip, err := netip.ParseAddr(cfg.Host); err == nil {
 		f.literal = true
-		addrs := f.notSelf([]netip.Addr{ip})
+		addrs := f.notSelf([]netip.Addr{ip}, nil)
 		if len(addrs) == 0 {
 			return nil, fmt.Errorf("front %s: %w", netip.AddrPortFrom(ip, cfg.Port), ErrLoop)
 		}
@@ -81,15 +79,14 @@ func (f *Front) Run(ctx context.Context) {
 	retry := retryFirst
 	for {
 		wait := refreshEvery
-		err := f.refresh(ctx)
+		changed, err := f.refresh(ctx)
 		if err != nil {
 			wait, retry = retry, min(2*retry, refreshEvery)
 		} else {
 			retry = retryFirst
 		}
 		if f.cfg.Resolved != nil && ctx.Err() == nil {
-			addrs, _, _ := f.Target()
-			f.cfg.Resolved(len(addrs), err)
+			f.cfg.Resolved(changed, err)
 		}
 		select {
 		case <-ctx.Done():
@@ -99,31 +96,47 @@ func (f *Front) Run(ctx context.Context) {
 	}
 }
 
-func (f *Front) refresh(ctx context.Context) error {
+func (f *Front) refresh(ctx context.Context) (changed bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, lookupTime)
 	defer cancel()
 	ips, err := f.cfg.Resolve(ctx, f.cfg.Host)
 	if err != nil {
-		return fmt.Errorf("resolve the front: %w", err)
+		return false, fmt.Errorf("resolve the front: %w", err)
 	}
 	if len(ips) == 0 {
-		return fmt.Errorf("resolve the front %s: %w", f.cfg.Host, ErrNoAddress)
+		return false, fmt.Errorf("resolve the front %s: %w", f.cfg.Host, ErrNoAddress)
 	}
-	addrs := f.notSelf(ips)
+	addrs := f.notSelf(ips, f.public(ctx))
 	if len(addrs) == 0 {
-		return fmt.Errorf("front %s: %w", f.cfg.Host, ErrLoop)
+		return false, fmt.Errorf("front %s: %w", f.cfg.Host, ErrLoop)
 	}
-	f.addrs.Store(&addrs)
+	old := f.addrs.Swap(&addrs)
 	f.at.Store(time.Now().Unix())
-	return nil
+	return old == nil || !slices.Equal(*old, addrs), nil
+}
+
+// public is where clients connect to, if the front's port is theirs: a connection to there would come back here. That the name cannot be looked up is
+// no reason to do without a front.
+func (f *Front) public(ctx context.Context) []netip.Addr {
+	if f.cfg.Public == "" || f.cfg.Port != f.cfg.PublicPort {
+		return nil
+	}
+	if ip, err := netip.ParseAddr(f.cfg.Public); err == nil {
+		return []netip.Addr{ip.Unmap()}
+	}
+	ips, _ := f.cfg.Resolve(ctx, f.cfg.Public)
+	for i := range ips {
+		ips[i] = ips[i].Unmap()
+	}
+	return ips
 }
 
 // notSelf leaves out what would lead back to us.
-func (f *Front) notSelf(ips []netip.Addr) []netip.AddrPort {
+func (f *Front) notSelf(ips, public []netip.Addr) []netip.AddrPort {
 	var addrs []netip.AddrPort
 	for _, ip := range ips {
 		a := netip.AddrPortFrom(ip.Unmap(), f.cfg.Port)
-		if !f.isSelf(a) {
+		if !f.isSelf(a) && !slices.Contains(public, a.Addr()) {
 			addrs = append(addrs, a)
 		}
 	}
@@ -157,24 +170,6 @@ func (f *Front) Target() (addrs []netip.AddrPort, path string, ok bool) {
 	}
 	return nil, "", false
 }
-
-// Acquire takes one of the places; false means that all are taken. Each one taken must be given back by Release.
-func (f *Front) Acquire() bool {
-	if f.cfg.Used.Add(1) > int64(f.cfg.Cap) {
-		f.cfg.Used.Add(-1)
-		return false
-	}
-	return true
-}
-
-// Release gives a place back.
-func (f *Front) Release() { f.cfg.Used.Add(-1) }
-
-// Cap is the number of places, Used how many are taken.
-func (f *Front) Cap() int { return f.cfg.Cap }
-
-// Used is the number of places taken.
-func (f *Front) Used() int { return int(f.cfg.Used.Load()) }
 
 // Age is the time since the addresses were last confirmed; 0 for a front that needs no lookup or has had none.
 func (f *Front) Age() time.Duration {

@@ -18,7 +18,7 @@ import (
 func ap(text string) netip.AddrPort { return netip.MustParseAddrPort(text) }
 
 func TestLiteralAndPath(t *testing.T) {
-	f, err := New(Config{Host: "::1", Port: 443, Cap: 1})
+	f, err := New(Config{Host: "::1", Port: 443})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,20 +59,26 @@ func TestOwnListenersAreRefused(t *testing.T) {
 func TestResolving(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
-		var answer []netip.Addr
+		var answer, public []netip.Addr
+		var changes []bool
 		var fails error
 		var heard []error
 		f, err := New(Config{
-			Host: "front.example", Port: 443, Cap: 1,
-			Resolve: func(context.Context, string) ([]netip.Addr, error) {
+			Host: "front.example", Port: 443,
+			Resolve: func(_ context.Context, host string) ([]netip.Addr, error) {
 				mu.Lock()
 				defer mu.Unlock()
+				if host == "proxy.example" {
+					return public, nil
+				}
 				return answer, fails
 			},
-			Self: func() []netip.AddrPort { return []netip.AddrPort{ap("203.0.113.9:443")} },
-			Resolved: func(_ int, err error) {
+			Self:   func() []netip.AddrPort { return []netip.AddrPort{ap("203.0.113.9:443")} },
+			Public: "proxy.example", PublicPort: 443,
+			Resolved: func(changed bool, err error) {
 				mu.Lock()
 				defer mu.Unlock()
+				changes = append(changes, changed)
 				heard = append(heard, err)
 			},
 		})
@@ -119,7 +125,19 @@ func TestResolving(t *testing.T) {
 		say(nil)
 		time.Sleep(retryFirst)
 		want(4, "198.51.100.1:443")
+		say(nil, "198.51.100.1")
+		time.Sleep(2 * retryFirst)
+		want(5, "198.51.100.1:443")
 		mu.Lock()
+		public = []netip.Addr{netip.MustParseAddr("::ffff:198.51.100.1")}
+		mu.Unlock()
+		say(nil, "198.51.100.1", "198.51.100.2")
+		time.Sleep(refreshEvery)
+		want(6, "198.51.100.2:443") // clients are told the other one
+		mu.Lock()
+		if want := []bool{false, true, false, false, false, true}; !slices.Equal(changes, want) {
+			t.Errorf("changes %v, want %v", changes, want)
+		}
 		if !errors.Is(heard[2], ErrLoop) {
 			t.Errorf("only our own address left: %v", heard[2])
 		}
@@ -130,17 +148,6 @@ func TestResolving(t *testing.T) {
 		cancel()
 		running.Wait()
 	})
-}
-
-func TestCap(t *testing.T) {
-	f, _ := New(Config{Path: "/x", Cap: 2})
-	if got := []bool{f.Acquire(), f.Acquire(), f.Acquire()}; !slices.Equal(got, []bool{true, true, false}) {
-		t.Fatal("two places, and no third")
-	}
-	f.Release()
-	if !f.Acquire() || f.Used() != 2 {
-		t.Fatalf("a place given back can be taken again; used %d", f.Used())
-	}
 }
 
 func TestSite(t *testing.T) {

@@ -29,9 +29,10 @@ type Flight struct {
 }
 
 // Learn does a TLS handshake for name over conn, as a browser would, and returns what the front's flight was. It does not judge
-// the certificate. It closes conn, whatever the outcome. It blocks until ctx is done at the longest; any goroutine may call it.
-func Learn(ctx context.Context, conn net.Conn, name string) (Flight, error) {
-	r := &recorder{Conn: conn}
+// the certificate. It closes conn, whatever the outcome. It blocks until ctx is done at the longest; any goroutine may call it. sends, if not nil,
+// is told the random of the hello before the hello leaves.
+func Learn(ctx context.Context, conn net.Conn, name string, sends func(random [32]byte)) (Flight, error) {
+	r := &recorder{Conn: conn, sends: sends}
 	client := tls.Client(r, &tls.Config{
 		ServerName:         name,
 		InsecureSkipVerify: true, // we look at the front, we send it nothing

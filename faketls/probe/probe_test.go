@@ -103,7 +103,7 @@ func learnFrom(t *testing.T, c *tls.Config, slow bool) (Flight, []int, error) {
 	if slow {
 		conn = &slowConn{conn}
 	}
-	f, err := Learn(ctx, conn, "front.exam.test")
+	f, err := Learn(ctx, conn, "front.exam.test", nil)
 	if _, closed := conn.Write([]byte{0}); !errors.Is(closed, net.ErrClosed) {
 		t.Errorf("the connection is still open: %v", closed)
 	}
@@ -192,7 +192,7 @@ func TestLearnFails(t *testing.T) {
 				_, _ = io.WriteString(far, answer)
 				far.Close()
 			}()
-			if f, err := Learn(t.Context(), near, "front.exam.test"); err == nil {
+			if f, err := Learn(t.Context(), near, "front.exam.test", nil); err == nil {
 				t.Errorf("learned %+v", f)
 			}
 		})
@@ -208,7 +208,27 @@ func TestLearnIsCancelled(t *testing.T) {
 		_, _ = far.Read(make([]byte, 4096))
 		cancel()
 	}()
-	if _, err := Learn(ctx, near, "front.exam.test"); !errors.Is(err, context.Canceled) {
+	if _, err := Learn(ctx, near, "front.exam.test", nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// The hello's random is told before the hello leaves, whole as it leaves.
+func TestLearnTellsTheRandom(t *testing.T) {
+	near, far := net.Pipe()
+	defer far.Close()
+	told := make(chan [32]byte, 2)
+	go func() { _, _ = Learn(t.Context(), near, "front.exam.test", func(random [32]byte) { told <- random }) }()
+	hello := make([]byte, 11+32)
+	if _, err := io.ReadFull(far, hello); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case random := <-told:
+		if !bytes.Equal(random[:], hello[11:]) {
+			t.Errorf("told %x, sent %x", random, hello[11:])
+		}
+	default:
+		t.Error("the hello left and nothing was told")
 	}
 }

@@ -1,0 +1,287 @@
+package engine
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/bench/client"
+	"sluice/bench/stand"
+	"sluice/engine/edge"
+)
+
+// elsewhere is a front of its own: it says its name to everybody who has sent something.
+func elsewhere(t *testing.T, name string) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				_ = c.SetDeadline(time.Now().Add(patience))
+				if n, _ := c.Read(make([]byte, 1<<10)); n > 0 {
+					_, _ = io.WriteString(c, name)
+				}
+			}()
+		}
+	}()
+	return l.Addr().String()
+}
+
+// Each server name leads to its own front, however the hello comes, and whatever is wrong with it.
+func TestSeveralFronts(t *testing.T) {
+	p := start(t)
+	other := client.Secret{Key: [16]byte{7}, Host: "other.example"}
+	a, b, rest := elsewhere(t, "a"), elsewhere(t, "b"), elsewhere(t, "rest")
+	cfg := p.config("SLUICE_SECRET="+secret.String()+","+other.String(), "SLUICE_FRONT="+rest+","+other.Host+"="+a+",*.b.example="+b)
+	if err := p.Reload(cfg); err != nil {
+		t.Fatal(err)
+	}
+	hello := func(host string) []byte { return client.Hello{Host: host}.Foreign() }
+	long := 2 * moment
+	for _, c := range []struct {
+		what  string
+		said  []byte
+		cut   int
+		pause time.Duration
+		want  string
+	}{
+		{"the other name", hello("other.example"), 0, 0, "a"},
+		{"the other name, in capitals", hello("OTHER.example"), 0, 0, "a"},
+		{"a name below", hello("x.b.example"), 0, 0, "b"},
+		{"any name", hello("b.example"), 0, 0, "rest"},
+		{"no name", hello(""), 0, 0, "rest"},
+		{"no hello", []byte("GET / HTTP/1.1\r\nHost: other.example\r\n\r\n"), 0, 0, "rest"},
+		{"an older hello", []byte(strings.Replace(string(hello("other.example")), "\x03\x04", "\x03\x02", 1)), 0, 0, "a"},
+		{"slowly, the name at first", hello("other.example"), 300, long, "a"},
+		{"slowly, the name at last", hello("other.example"), 60, long, "a"},
+		{"in pieces", hello("other.example"), 60, 0, "a"},
+	} {
+		s := p.dial()
+		mustWrite(t, s, c.said[:c.cut])
+		time.Sleep(c.pause)
+		mustWrite(t, s, c.said[c.cut:])
+		if got, err := io.ReadAll(s); string(got) != c.want || err != nil {
+			t.Errorf("%s leads to %q (%v), want %q", c.what, got, err, c.want)
+		}
+		_ = s.Close()
+	}
+	for _, s := range []client.Secret{secret, other} {
+		p.download(p.session(client.Config{Secret: s}), 1000)
+	}
+	p.eventually("every place is given back", func() bool { return p.places.Used() == 0 })
+}
+
+// A client's handshake looks like that of its own name's front, and a reload does not forget what was learned.
+func TestEachFrontIsLearned(t *testing.T) {
+	p := start(t)
+	other := client.Secret{Key: [16]byte{7}, Host: "a-name-that-is-longer.other.example"} // in the certificate, thrice
+	settings := []string{"SLUICE_SECRET=" + secret.String() + "," + other.String()}
+	fronts := "SLUICE_FRONT="
+	for i, host := range []string{secret.Host, other.Host} {
+		site, err := stand.ListenSite("127.0.0.1:0", host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(site.Close)
+		if i > 0 {
+			fronts += ",*.other.example="
+		}
+		fronts += site.Addr().String()
+	}
+	if err := p.Reload(p.config(append(settings, fronts)...)); err != nil {
+		t.Fatal(err)
+	}
+	sites := p.live.Load().sites.all
+	p.eventually("both are learned", func() bool { return sites[0].match.Load() != nil && sites[1].match.Load() != nil })
+	records := []int{sites[0].shape.Load().Record, sites[1].shape.Load().Record}
+	if records[0] == records[1] {
+		t.Fatalf("two fronts whose handshakes have the same size, %d: the test shows nothing", records[0])
+	}
+	for range 2 {
+		for i, s := range []client.Secret{secret, other} {
+			if got := p.session(client.Config{Secret: s}).Flight.Final; got != records[i] {
+				t.Errorf("%s: a last record of %d bytes, its front's has %d", s.Host, got, records[i])
+			}
+		}
+		if err := p.Reload(p.config(append(settings, fronts, "SLUICE_HANDSHAKE_TIMEOUT=11s")...)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// fillPlaces takes every place at the front, and gives one back each time it is called.
+func (p *proxy) fillPlaces() (release func()) {
+	for p.places.Take() {
+	}
+	return p.places.Release
+}
+
+// When all places at the front are taken strangers wait, unread, and are served in the order they came. Who comes when the line is full is
+// closed. Clients notice nothing.
+func TestLineAtTheFront(t *testing.T) {
+	p := start(t, "SLUICE_MAX_CONNECTIONS=24") // 6 places, 3 in line
+	release := p.fillPlaces()
+	p.download(p.session(client.Config{}), 1000)
+	p.download(p.session(client.Config{Cuts: []int{10}, Gap: 2 * moment}), 1000) // no place for its shadow
+
+	var line []*net.TCPConn
+	for i := range 3 {
+		s := p.dial()
+		mustWrite(t, s, []byte{'G', 'E', 'T', byte('0' + i)})
+		p.eventually("it waits", func() bool { return p.places.Waiting() == i+1 })
+		line = append(line, s)
+	}
+	late := p.dial()
+	mustWrite(t, late, []byte("GET?"))
+	mustEnd(t, late)
+	if n := p.frontRefused[frontFull].Value(); n != 1 {
+		t.Errorf("%d were refused, want the one for whom there was no room", n)
+	}
+	big := bytes.Repeat([]byte("more "), 100_000)
+	go func() { _, _ = line[0].Write(big) }() // what it says meanwhile is kept by the kernel
+	for i, s := range line {
+		release()
+		f := p.atFront()
+		mustRead(t, f, []byte{'G', 'E', 'T', byte('0' + i)})
+		if i == 0 {
+			mustRead(t, f, big)
+		}
+		mustWrite(t, f, []byte("answer"))
+		mustRead(t, s, []byte("answer"))
+	}
+	if p.places.Waiting() != 0 || p.budget.waiting() != 0 {
+		t.Error("somebody still waits")
+	}
+}
+
+// Who waits too long is closed; who has gone meanwhile costs the next nothing.
+func TestLineEnds(t *testing.T) {
+	p := start(t, "SLUICE_MAX_CONNECTIONS=24")
+	release := p.fillPlaces()
+	gone, stays := p.dial(), p.dial()
+	mustWrite(t, gone, []byte("GET gone"))
+	p.eventually("it waits", func() bool { return p.places.Waiting() == 1 })
+	mustWrite(t, stays, []byte("GET stays"))
+	p.eventually("it waits, too", func() bool { return p.places.Waiting() == 2 })
+	_ = gone.SetLinger(0)
+	_ = gone.Close()
+	release()
+	release()
+	for {
+		f := p.atFront()
+		if b, _ := io.ReadAll(io.LimitReader(f, 9)); string(b) == "GET stays" {
+			break
+		}
+	}
+	for p.places.Take() {
+	}
+	late := p.dial()
+	mustWrite(t, late, []byte("GET late"))
+	p.eventually("it waits", func() bool { return p.places.Waiting() == 1 })
+	p.places.Sweep(time.Now().Add(lineTime / 2))
+	if p.places.Waiting() != 1 {
+		t.Error("half of the time was too much")
+	}
+	p.places.Sweep(time.Now().Add(lineTime + time.Second))
+	mustEnd(t, late)
+	if n := p.frontRefused[frontLate].Value(); n != 1 {
+		t.Errorf("%d were late, want 1", n)
+	}
+}
+
+// A front that leads back here by a way that cannot be seen is found out by the proxy's own look at it: strangers are then closed at once
+// instead of going round, and the loop is over when the front is mended.
+func TestLoopIsFound(t *testing.T) {
+	p := start(t)
+	round, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer round.Close()
+	go func() { // a load balancer that leads to the proxy
+		for {
+			c, err := round.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				back, err := net.Dial("tcp", p.addr.String())
+				if err != nil {
+					return
+				}
+				defer back.Close()
+				go func() {
+					_, _ = io.Copy(struct{ io.Writer }{back}, c) // not by the pipes that Go keeps for later
+					_ = back.(*net.TCPConn).CloseWrite()
+				}()
+				_, _ = io.Copy(struct{ io.Writer }{c}, back)
+			}()
+		}
+	}()
+	if err := p.Reload(p.config("SLUICE_FRONT=" + round.Addr().String())); err != nil {
+		t.Fatal(err)
+	}
+	site := p.live.Load().sites.all[0]
+	p.eventually("the loop is found", site.looped.Load)
+	p.eventually("and told of", func() bool { return strings.Contains(p.log.String(), "come back to this proxy") })
+	for _, said := range []string{"GET / HTTP/1.1\r\n\r\n", string(client.Hello{Host: secret.Host}.Foreign())} {
+		s := p.dial()
+		mustWrite(t, s, []byte(said))
+		if b, _ := io.ReadAll(s); len(b) > 0 {
+			t.Errorf("%q", b)
+		}
+	}
+	if n := p.frontRefused[frontLoops].Value(); n != 2 {
+		t.Errorf("%d strangers were cut, want 2", n)
+	}
+	if n := p.handshakes[looped].Value(); n < 1 {
+		t.Error("the look that came back is not counted")
+	}
+	p.download(p.session(client.Config{}), 1000)
+	if err := p.Reload(p.config("SLUICE_FRONT=" + elsewhere(t, "site"))); err != nil {
+		t.Fatal(err)
+	}
+	s := p.dial()
+	mustWrite(t, s, []byte("GET / HTTP/1.1\r\n\r\n"))
+	mustRead(t, s, []byte("site"))
+}
+
+// A connection to the front that comes back with our own mark in its header, or with those of too many others, is cut.
+func TestMarks(t *testing.T) {
+	p := start(t, "SLUICE_PROXY_PROTOCOL=required", "SLUICE_FRONT_PROXY_PROTOCOL=v2")
+	from, to := netip.MustParseAddrPort("192.0.2.1:1234"), netip.MustParseAddrPort("198.51.100.1:443")
+	visit := func(marks string) *net.TCPConn {
+		s := p.dial()
+		mustWrite(t, s, append(edge.AppendHeader(nil, 2, from, to, []byte(marks)), "GET / HTTP/1.0\r\n\r\n"...))
+		return s
+	}
+	const other = "another-"
+	own := string(p.marker[:])
+	for _, marks := range []string{own, other + own, own + other, strings.Repeat(other, maxPassed)} {
+		mustEnd(t, visit(marks))
+	}
+	if n := p.handshakes[looped].Value(); n != 4 {
+		t.Errorf("%d were cut, want 4", n)
+	}
+	for _, marks := range []string{"", other, strings.Repeat(other, maxPassed-1), own[:edge.MarkerLen-1]} {
+		s := visit(marks)
+		f := p.atFront()
+		whole := marks[:len(marks)/edge.MarkerLen*edge.MarkerLen]
+		want := append(edge.AppendHeader(nil, 2, from, addrPort(s.RemoteAddr()), []byte(whole+own)), "GET / HTTP/1.0\r\n\r\n"...)
+		mustRead(t, f, want)
+	}
+}
