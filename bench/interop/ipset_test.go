@@ -26,7 +26,9 @@ func ipsetOf(t testing.TB, ranges string) string {
 // with other ranges beside, while connections come on both families: none from inside is lost, none from outside gets in.
 func TestRangesInIPSet(t *testing.T) {
 	n := newNets(t)
-	inside := func(in string, args ...string) string { return n.must(in, "ip", append([]string{"netns", "exec", n.inner}, args...)...) }
+	inside := func(in string, args ...string) string {
+		return n.must(in, "ip", append([]string{"netns", "exec", n.inner}, args...)...)
+	}
 	p, err := stand.StartProxy(shortDir(t), env{"SLUICE_LISTEN": ":8443", "SLUICE_DRAIN_TIMEOUT": "1s"}, "ip", "netns", "exec", n.inner, os.Getenv("SLUICE_BIN"))
 	if err != nil {
 		t.Fatal(err)
