@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -105,5 +106,22 @@ func TestIPSetLoadBreaksOff(t *testing.T) {
 	}
 	if sets := list(); strings.Contains(sets, "192.0.2.0/24") || !strings.Contains(sets, "203.0.113.0/24") {
 		t.Errorf("after the next load:\n%s", sets)
+	}
+}
+
+// The longest list that is taken fits into a set as well.
+func TestLongestListInIPSet(t *testing.T) {
+	const longest = 20_000
+	n := newNets(t)
+	var list strings.Builder
+	for i := range longest {
+		fmt.Fprintf(&list, "198.%d.%d.%d\n", i>>15, i>>7&255, i<<1&255) // every other address, so that none grow together
+	}
+	path := filepath.Join(shortDir(t), "list")
+	writeFile(t, path, list.String())
+	n.must(ipsetOf(t, path), "ip", "netns", "exec", n.inner, "ipset", "restore")
+	want := fmt.Sprintf("Number of entries: %d\n", longest)
+	if sets := n.must("", "ip", "netns", "exec", n.inner, "ipset", "list", "sluice-edge4", "-terse"); !strings.Contains(sets, want) {
+		t.Errorf("not %s:\n%s", want, sets)
 	}
 }
