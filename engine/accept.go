@@ -14,6 +14,7 @@ import (
 
 	"sluice/bpf"
 	"sluice/engine/config"
+	"sluice/splice"
 )
 
 // errNoDescriptors puts a start off: gnet that runs out of them half-way leaves listeners behind that nobody accepts from.
@@ -76,7 +77,8 @@ func (e *Engine) runGnet() error {
 	}
 	return gnet.Rotate(h, addrs,
 		gnet.WithNumEventLoop(len(e.loops)), gnet.WithReusePort(true), gnet.WithReuseAddr(true), gnet.WithLockOSThread(true),
-		gnet.WithTCPNoDelay(gnet.TCPNoDelay), gnet.WithTCPKeepAlive(time.Minute), gnet.WithTCPKeepInterval(20*time.Second), gnet.WithTCPKeepCount(4),
+		gnet.WithTCPNoDelay(gnet.TCPNoDelay), gnet.WithTCPKeepAlive(e.keepAlive), gnet.WithTCPKeepInterval(splice.KeepAliveAgain(e.keepAlive)),
+		gnet.WithTCPKeepCount(splice.KeepAliveCount),
 		gnet.WithReadBufferCap(32<<10), gnet.WithWriteBufferCap(1<<10), gnet.WithLogger(gnetLog{e}))
 }
 

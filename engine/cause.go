@@ -134,7 +134,7 @@ func headerReject(err error) headerResult {
 func (c cause) hint() (text string, level slog.Level) {
 	switch c {
 	case headerMissing:
-		return "connections arrive without the PROXY header that SLUICE_PROXY_PROTOCOL=required asks for: turn it on at the load balancer, or set SLUICE_PROXY_PROTOCOL to optional or off", slog.LevelWarn
+		return "connections arrive without the PROXY header that SLUICE_PROXY_PROTOCOL=required asks for: turn it on at the load balancer, or set SLUICE_PROXY_PROTOCOL to optional or off (where the mode is set: SLUICE_EDGE_MODE=opaque)", slog.LevelWarn
 	case badHeader:
 		return "connections arrive with a PROXY header that cannot be used: look at sluice_proxy_headers_total for why", slog.LevelWarn
 	case clockSkew:
@@ -151,4 +151,4 @@ func (c cause) hint() (text string, level slog.Level) {
 	return "", 0
 }
 
-const unexpectedHeaderHint = "connections arrive with a PROXY header while SLUICE_PROXY_PROTOCOL=off, and are taken for strangers: set it to required (or optional), or turn it off at the load balancer"
+const unexpectedHeaderHint = "connections arrive with a PROXY header while SLUICE_PROXY_PROTOCOL=off, and are taken for strangers: set it to required or optional (where the mode is set: SLUICE_EDGE_MODE=proxy), or turn it off at the load balancer"

@@ -216,6 +216,9 @@ func (c *conn) ended(reset bool) {
 		c.quit(health)
 	case len(c.said) == 0 && !c.shadowed:
 		c.quit(silent)
+	case reset && c.shadowed:
+		c.shard.relay.Abort(c.shadow)
+		c.leave(helloEnd)
 	case reset:
 		c.quit(helloEnd)
 	case c.stage == inHeader:

@@ -41,6 +41,7 @@ type Engine struct {
 	version string
 	epoch   time.Time
 
+	keepAlive     time.Duration // of sockets, as the engine was started; 0 is never
 	behind, ahead time.Duration // the clock window that the replay table covers
 
 	live      atomic.Pointer[live]
@@ -105,6 +106,7 @@ func New(cfg *config.Config, log *slog.Logger, version string) (*Engine, error) 
 		return s.Relays[splice.ToDC].Load() + s.Relays[splice.ToFront].Load() - s.Shadows.Load()
 	})
 	e.behind, e.ahead = cfg.ClockBehind, cfg.ClockAhead
+	e.keepAlive = cfg.KeepAlive
 	e.replay = replay.New(cfg.ClockBehind+cfg.ClockAhead, replayCapacity)
 	e.unlearned, e.places = unlearned(), newPlaces(e.budget.connections)
 	e.budget.waiting = func() int64 { return int64(e.places.Waiting()) }
@@ -116,7 +118,7 @@ func New(cfg *config.Config, log *slog.Logger, version string) (*Engine, error) 
 	}
 	e.live.Store(l)
 	for range loops {
-		loop, err := splice.New(splice.Config{Idle: cfg.IdleTimeout, Pipes: pipes})
+		loop, err := splice.New(splice.Config{Idle: cfg.IdleTimeout, KeepAlive: cfg.KeepAlive, NoKeepAlive: cfg.KeepAlive == 0, Pipes: pipes})
 		if err != nil {
 			e.discard()
 			return nil, err
@@ -320,7 +322,7 @@ func (e *Engine) startUpkeep() {
 
 // Reload puts another configuration in force for connections to come: secrets, front, DCs, the handshake's time, the PROXY
 // policy. On error everything stays as it was. Sessions are never touched. Listeners, the admin address, the limit of
-// connections, relays' idle time and the clock window (which the replay table is made for) stay until the next start; Reload
+// connections, relays' idle time, keep-alive and the clock window (which the replay table is made for) stay until the next start; Reload
 // says so in the log when they differ.
 func (e *Engine) Reload(cfg *config.Config) error {
 	e.reloading.Lock()
@@ -357,6 +359,7 @@ func (e *Engine) noteFixed(old, now *config.Config) {
 		{"SLUICE_ADMIN_LISTEN", old.AdminListen != now.AdminListen},
 		{"SLUICE_MAX_CONNECTIONS", old.MaxConnections != now.MaxConnections},
 		{"SLUICE_IDLE_TIMEOUT", old.IdleTimeout != now.IdleTimeout},
+		{"SLUICE_KEEPALIVE", old.KeepAlive != now.KeepAlive},
 		{"SLUICE_CLOCK_SKEW", old.ClockBehind != now.ClockBehind || old.ClockAhead != now.ClockAhead},
 	} {
 		if s.changed {

@@ -20,8 +20,10 @@ func (l *Loop) sinkFailed(r *relay, h int) {
 func (l *Loop) fail(r *relay, which int) {
 	r.cause = ClientReset + Cause(which)
 	s, other := &r.side[which], &r.side[1-which]
-	sysClose(s.fd)
-	s.fd = -1
+	if s.fd >= 0 { // a shadow's client is not here
+		sysClose(s.fd)
+		s.fd = -1
+	}
 	l.discard(&r.half[up])
 	l.discard(&r.half[down])
 	if other.fd < 0 || other.has(broken) || sysUnsent(other.fd) == 0 {

@@ -66,7 +66,7 @@ func (l *Loop) connect(r *relay, sa unix.Sockaddr) unix.Errno {
 	}
 	r.side[upstream] = side{fd: int32(fd)}
 	if family != unix.AF_UNIX {
-		tuneUpstream(int32(fd))
+		l.tuneUpstream(int32(fd))
 	}
 	if err = unix.Connect(fd, sa); err != nil && err != unix.EINPROGRESS {
 		return err.(unix.Errno)
@@ -75,13 +75,22 @@ func (l *Loop) connect(r *relay, sa unix.Sockaddr) unix.Errno {
 }
 
 // tuneUpstream: no delay, and dead peers are noticed before a load balancer or a NAT forgets the connection.
-func tuneUpstream(fd int32) {
+func (l *Loop) tuneUpstream(fd int32) {
 	sysSetInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	if l.cfg.NoKeepAlive {
+		return
+	}
 	sysSetInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
-	sysSetInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 60)
-	sysSetInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 20)
-	sysSetInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 4)
+	sysSetInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, int32(l.cfg.KeepAlive/time.Second))
+	sysSetInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, int32(KeepAliveAgain(l.cfg.KeepAlive)/time.Second))
+	sysSetInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPCNT, KeepAliveCount)
 }
+
+// KeepAliveCount is how many keep-alives in a row go without an answer before a connection is given up.
+const KeepAliveCount = 4
+
+// KeepAliveAgain is the time from one keep-alive without an answer to the next, where the first is sent after idle.
+func KeepAliveAgain(idle time.Duration) time.Duration { return min(20*time.Second, idle) }
 
 // count is the number of addresses there are to try.
 func (d *dial) count() int {

@@ -14,6 +14,7 @@ const (
 	feed
 	adopt
 	drop
+	abort
 	stop
 )
 
@@ -50,6 +51,9 @@ func (l *Loop) Adopt(id ID, client int, early []byte) error {
 
 // Drop ends a relay without a client: its upstream is closed as if the client had gone.
 func (l *Loop) Drop(id ID) { _ = l.order(&order{verb: drop, id: uint64(id)}) }
+
+// Abort does the same as if the client had been reset: its upstream hears of that.
+func (l *Loop) Abort(id ID) { _ = l.order(&order{verb: abort, id: uint64(id)}) }
 
 // Close ends the loop and every relay in it; Run returns soon after. Calling it again does nothing.
 func (l *Loop) Close() { _ = l.order(&order{verb: stop}) }
@@ -114,6 +118,10 @@ func (l *Loop) carryOut(o *order) {
 		if r := l.shadows[o.id]; r != nil {
 			l.drop(r)
 		}
+	case abort:
+		if r := l.shadows[o.id]; r != nil {
+			l.abort(r)
+		}
 	case stop:
 		l.over = true
 	}
@@ -160,6 +168,16 @@ func (l *Loop) feed(r *relay, b []byte) {
 	l.count(r, up, len(b), Copied)
 	l.appendRest(r, up, b)
 	l.enqueue(r)
+}
+
+// abort resets the upstream of a relay without a client, once what was fed has left.
+func (l *Loop) abort(r *relay) {
+	defer l.contain(r)
+	if r.state != open {
+		l.end(r, ClientReset)
+		return
+	}
+	l.fail(r, client)
 }
 
 // adopt makes an ordinary relay of one without a client.

@@ -16,9 +16,12 @@ import (
 type Config struct {
 	Idle      time.Duration // a DC relay without a byte for so long is closed; default 330 s
 	FrontIdle time.Duration // the same for a Raw relay, whose front has timers of its own; default 1 h
+	KeepAlive time.Duration // a socket quiet for so long is asked whether its peer is there; default 1 min
 	Dial      time.Duration // for one attempt to connect; default 5 s
 	Pipes     int           // pool of pipes; default 32
 	NoSplice  bool          // the kernel lacks it: copy everything
+
+	NoKeepAlive bool // never ask
 }
 
 const (
@@ -111,6 +114,7 @@ func (c Config) withDefaults() Config {
 	}
 	set(&c.Idle, 330*time.Second)
 	set(&c.FrontIdle, time.Hour)
+	set(&c.KeepAlive, time.Minute)
 	set(&c.Dial, 5*time.Second)
 	if c.Pipes <= 0 {
 		c.Pipes = 32

@@ -446,6 +446,25 @@ func TestShadow(t *testing.T) {
 			t.Errorf("%+v", e)
 		}
 	})
+	t.Run("aborted", func(t *testing.T) {
+		o := newOwner()
+		id := mustAdd(t, l, Relay{Client: -1, Addrs: []netip.AddrPort{up.addr}, Owner: o, Early: []byte("half")})
+		d := up.accept(t)
+		mustRead(t, d, []byte("half"))
+		l.Abort(id)
+		if _, err := d.Read(make([]byte, 1)); !errors.Is(err, unix.ECONNRESET) {
+			t.Errorf("%v, not a reset", err)
+		}
+		if e := o.end(t); e.Cause != ClientReset || e.Up != 4 {
+			t.Errorf("%+v", e)
+		}
+		l.Abort(id)
+		o = newOwner() // and while it is being dialled
+		l.Abort(mustAdd(t, l, Relay{Client: -1, Addrs: []netip.AddrPort{listen(t).addr}, Owner: o}))
+		if e := o.end(t); e.Cause != ClientReset {
+			t.Errorf("ended %v", e.Cause)
+		}
+	})
 	t.Run("dropped", func(t *testing.T) {
 		o := newOwner()
 		id := mustAdd(t, l, Relay{Client: -1, Addrs: []netip.AddrPort{up.addr}, Owner: o, Early: []byte("half")})

@@ -197,6 +197,13 @@ func (p *Proxy) Addr() netip.AddrPort {
 	return p.addrs[0]
 }
 
+// Addrs are all the addresses the proxy listens on, in the order of its setting.
+func (p *Proxy) Addrs() []netip.AddrPort {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.addrs[:len(p.addrs):len(p.addrs)]
+}
+
 // Page reads a page of the admin listener. Another status than 200 is an error.
 func (p *Proxy) Page(path string) (string, error) {
 	r, err := p.admin.Get("http://proxy" + path)

@@ -87,6 +87,10 @@ type Config struct {
 	// IdleTimeout closes a relay on which neither side has sent anything for so long.
 	IdleTimeout time.Duration
 
+	// KeepAlive is how long a socket may be quiet until its peer is asked whether it is there, towards clients and towards
+	// Telegram; 0 is never.
+	KeepAlive time.Duration
+
 	// HandshakeTimeout bounds the time from accept to the client's 64-byte frame.
 	HandshakeTimeout time.Duration
 

@@ -273,9 +273,6 @@ func (in *input) checkEdge(c *Config) {
 			in.warn(Prefix+"EDGE_RANGES", fmt.Sprintf("holds nothing: whoever reaches %s is believed about the client's address", c.Listen[i]), hint)
 		}
 	}
-	if p.idle > 0 && c.IdleTimeout >= p.idle {
-		in.warn(Prefix+"IDLE_TIMEOUT", fmt.Sprintf("is not below %s, after which %s forgets a quiet connection", formatDuration(p.idle), p.name), "")
-	}
 }
 
 func showRanges(list []ranges.Source) string {

@@ -90,10 +90,11 @@ func (r *raw) config(other map[string]string) *Config {
 		ClockBehind: r.ClockSkew.behind, ClockAhead: r.ClockSkew.ahead,
 		MaxConnections: int(r.MaxConnections), AdminListen: string(r.AdminListen), StateDir: string(r.StateDir),
 		LogLevel: slogLevel[r.LogLevel], LogFormat: logFormats[r.LogFormat],
-		DrainTimeout: time.Duration(r.DrainTimeout), IdleTimeout: time.Duration(r.IdleTimeout),
+		DrainTimeout:     time.Duration(r.DrainTimeout),
 		HandshakeTimeout: time.Duration(r.HandshakeTimeout),
 		Trial:            len(r.Secret.list) == 0,
 	}
+	r.setQuiet(c)
 	switch {
 	case c.Front != (Front{}):
 	case c.Trial:
@@ -147,6 +148,7 @@ func (in *input) crossCheck(c *Config) {
 		in.warn(Prefix+"ADMIN_LISTEN", "is open to other machines and asks for no password", "keep it behind a firewall, or use 127.0.0.1")
 	}
 	in.checkEdge(c)
+	in.checkQuiet(c)
 	for dc, list := range c.DC {
 		if !slices.ContainsFunc(list, c.IPPreference.allows) {
 			in.problem(dcVariable(dc), fmt.Sprintf("holds no address that %sIP_PREFERENCE=%s allows", Prefix, c.IPPreference), "")

@@ -44,7 +44,7 @@ func TestTrialDefaults(t *testing.T) {
 		PublicPort: 8443, DC: map[int][]netip.AddrPort{}, AlignedDownloads: true,
 		ClockBehind: 5 * time.Minute, ClockAhead: 30 * time.Second, AdminListen: "127.0.0.1:9180",
 		StateDir: "/home/op/.local/state/sluice", LogLevel: slog.LevelInfo, LogFormat: "text",
-		DrainTimeout: 30 * time.Second, IdleTimeout: 330 * time.Second, HandshakeTimeout: 10 * time.Second, Trial: true,
+		DrainTimeout: 30 * time.Second, IdleTimeout: 330 * time.Second, KeepAlive: time.Minute, HandshakeTimeout: 10 * time.Second, Trial: true,
 	}
 	diffConfig(t, want, c)
 	for _, line := range c.Effective() {
@@ -61,7 +61,7 @@ func TestEverySetting(t *testing.T) {
 		"SLUICE_EDGE=aws-nlb", "SLUICE_EDGE_MODE=proxy", "SLUICE_EDGE_RANGES=none", "SLUICE_EDGE_REFRESH=90m", "SLUICE_EDGE_OUTSIDERS=front", "SLUICE_EDGE_GUARD=off",
 		"SLUICE_IP_PREFERENCE=prefer-ipv6", "SLUICE_DC_2=192.0.2.1:80, 2001:db8::2", "SLUICE_DC_203=[::1]:1", "SLUICE_DC_TEST_3=127.0.0.1:2",
 		"SLUICE_ALIGNED_DOWNLOADS=off", "SLUICE_HYBRID_KEY_SHARE=on", "SLUICE_CLOCK_SKEW=90s", "SLUICE_MAX_CONNECTIONS=77",
-		"SLUICE_HANDSHAKE_TIMEOUT=3s", "SLUICE_IDLE_TIMEOUT=1h", "SLUICE_DRAIN_TIMEOUT=0", "SLUICE_ADMIN_LISTEN=/run/admin.sock",
+		"SLUICE_HANDSHAKE_TIMEOUT=3s", "SLUICE_IDLE_TIMEOUT=1h", "SLUICE_KEEPALIVE=2m", "SLUICE_DRAIN_TIMEOUT=0", "SLUICE_ADMIN_LISTEN=/run/admin.sock",
 		"SLUICE_STATE_DIR=/srv/sluice/", "SLUICE_LOG_LEVEL=warn", "SLUICE_LOG_FORMAT=json")
 	nlb := Edge{Profile: "aws-nlb", Mode: Proxied, Header: Required, Outsiders: ToFront}
 	want := &Config{
@@ -78,7 +78,7 @@ func TestEverySetting(t *testing.T) {
 		IPPreference: PreferIPv6, PublicHost: "proxy.example.org", PublicPort: 4430, HybridKeyShare: true,
 		ClockBehind: 90 * time.Second, ClockAhead: 90 * time.Second, MaxConnections: 77, AdminListen: "unix:/run/admin.sock",
 		StateDir: "/srv/sluice", LogLevel: slog.LevelWarn, LogFormat: "json",
-		IdleTimeout: time.Hour, HandshakeTimeout: 3 * time.Second,
+		IdleTimeout: time.Hour, KeepAlive: 2 * time.Minute, HandshakeTimeout: 3 * time.Second,
 	}
 	diffConfig(t, want, c)
 }
@@ -152,6 +152,11 @@ func TestRefused(t *testing.T) {
 		{"connections below zero", "MAX_CONNECTIONS", "-1", "outside 0 to"},
 		{"handshake too long", "HANDSHAKE_TIMEOUT", "1h", "outside 1s to 2m"},
 		{"idle too short", "IDLE_TIMEOUT", "1s", "outside 10s to 24h"},
+		{"idle too long", "IDLE_TIMEOUT", "24h1s", "outside 10s to 24h"},
+		{"keep-alive too short", "KEEPALIVE", "9.9s", "outside 10s to 10m"},
+		{"keep-alive too long", "KEEPALIVE", "10m1s", "outside 10s to 10m"},
+		{"keep-alive of nothing", "KEEPALIVE", "0", "outside 10s to 10m"},
+		{"keep-alive in words", "KEEPALIVE", "never", "not a duration"},
 		{"drain below zero", "DRAIN_TIMEOUT", "-1s", "outside 0s to 24h"},
 		{"admin without port", "ADMIN_LISTEN", "127.0.0.1", "has no :port"},
 		{"admin path is relative", "ADMIN_LISTEN", "unix:sock", "begin with a slash"},

@@ -43,7 +43,8 @@ type raw struct {
 	ClockSkew          clockSkew        `env:"CLOCK_SKEW" envDefault:"5m,30s"`
 	MaxConnections     count            `env:"MAX_CONNECTIONS" envDefault:"0"`
 	HandshakeTimeout   handshakeTimeout `env:"HANDSHAKE_TIMEOUT" envDefault:"10s"`
-	IdleTimeout        idleTimeout      `env:"IDLE_TIMEOUT" envDefault:"5m30s"`
+	IdleTimeout        idleTimeout      `env:"IDLE_TIMEOUT"`
+	KeepAlive          keepAlive        `env:"KEEPALIVE"`
 	DrainTimeout       drainTimeout     `env:"DRAIN_TIMEOUT" envDefault:"30s"`
 	AdminListen        adminAddress     `env:"ADMIN_LISTEN" envDefault:"127.0.0.1:9180"`
 	StateDir           directory        `env:"STATE_DIR"`
@@ -208,8 +209,19 @@ var settings = []setting{
 	},
 	{
 		name: "IDLE_TIMEOUT", section: sectionClient, takes: "10s to 24h",
-		text: "A session in which neither side says anything for so long is closed. Clients ping every minute or so.",
+		otherwise: "`5m30s`, or 10 s less than the shortest idle time that is known of the products in front", example: "5m30s",
+		text: "A session in which neither side says anything for so long is closed. Clients ping every minute or so.\n\n" +
+			"It should be shorter than the idle time of whatever stands in front, which otherwise forgets connections that both ends believe in: " +
+			"an AWS NLB after 350 s, Global Accelerator after 340 s; HAProxy and nginx after what is set there.",
 		show: func(c *Config) string { return formatDuration(c.IdleTimeout) },
+	},
+	{
+		name: "KEEPALIVE", section: sectionClient, takes: "10s to 10m, or off",
+		otherwise: "`1m`, or a third of the idle time where that is less, but at least 10 s", example: "1m",
+		text: "How long a connection may be quiet until the kernel asks the other end whether it is there, and again every 20 s, three times more. That keeps the way through a load balancer or a NAT open, and ends connections whose " +
+			"other end has gone without a word. It holds towards clients, Telegram and the front.\n\n" +
+			"`off` leaves such connections to `SLUICE_IDLE_TIMEOUT`.",
+		show: showKeepAlive,
 	},
 
 	{
