@@ -2,11 +2,11 @@ package doctor
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"sluice/engine/front"
@@ -156,8 +156,8 @@ func judgeFlight(flight probe.Flight, hybrid bool) Finding {
 	case shape.Hybrid && !hybrid:
 		return warn("set SLUICE_HYBRID_KEY_SHARE=on, and see whether all clients still get in; or turn the group off at the front",
 			"%s; it prefers X25519MLKEM768, which ours answers only with SLUICE_HYBRID_KEY_SHARE=on", text)
-	case match == probe.Sum && strings.Contains(text, "ServerHello"):
-		return warn("let the front answer with X25519 at once", "%s", text)
+	case flight.Retry || flight.Group != tls.X25519 && !flight.Hybrid:
+		return warn("let the front take X25519, which every browser offers", "%s", text)
 	}
 	return ok("%s", text)
 }
