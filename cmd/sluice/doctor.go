@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"sluice/cmd/sluice/doctor"
@@ -20,14 +21,20 @@ func (a *app) doctor(c *command, args []string) error {
 	offline := flags.Bool("offline", false, "")
 	own := flags.String("own", "", "")
 	ignore := flags.String("ignore", "", "")
-	if _, err := a.parse(c, flags, args); err != nil {
+	costs := flags.Bool("costs", false, "")
+	perDay := flags.String("gb-per-day", "", "")
+	_, err := a.parse(c, flags, args)
+	if err != nil {
 		return err
 	}
 	w := doctor.Real()
 	w.Offline = *offline
-	var err error
 	if w.Own, err = addresses(*own); err != nil {
 		return usageError{text: "--own: " + err.Error(), hint: "give this host's public addresses, commas between them"}
+	}
+	traffic, given, trafficErr := readTraffic(*perDay)
+	if trafficErr != nil || given && !*costs {
+		return usageError{text: "--gb-per-day: takes a number, and goes with --costs", hint: c.usage()}
 	}
 	ignored := words(*ignore)
 	for _, id := range ignored {
@@ -41,6 +48,9 @@ func (a *app) doctor(c *command, args []string) error {
 	}
 	ctx, done := context.WithTimeout(context.Background(), doctor.TotalTime)
 	defer done()
+	if *costs {
+		return a.costs(ctx, cfg, w, traffic, given, *asJSON)
+	}
 	report := doctor.Run(ctx, cfg, w, versionText(), ignored)
 	write := report.WriteText
 	if *asJSON {
@@ -53,6 +63,37 @@ func (a *app) doctor(c *command, args []string) error {
 		return errors.New(failedText(n))
 	}
 	return nil
+}
+
+// costs reckons what the load balancer costs in a month: with the traffic of the running proxy, or with so many GB a day.
+func (a *app) costs(ctx context.Context, cfg *config.Config, w doctor.World, perDay float64, given, asJSON bool) error {
+	var found doctor.Costs
+	if given {
+		found = doctor.GivenCosts(cfg, w.Now(), perDay)
+	} else {
+		var err error
+		if found, err = doctor.MeasuredCosts(ctx, cfg, w); err != nil {
+			return hinted{err, "start it, or say how much it would be: sluice doctor --costs --gb-per-day 30"}
+		}
+	}
+	if asJSON {
+		return found.WriteJSON(a.out)
+	}
+	return found.WriteText(a.out)
+}
+
+// mostTraffic is more than there is.
+const mostTraffic = 1e9
+
+func readTraffic(text string) (perDay float64, given bool, err error) {
+	if text == "" {
+		return 0, false, nil
+	}
+	perDay, err = strconv.ParseFloat(text, 64)
+	if err == nil && !(perDay >= 0 && perDay <= mostTraffic) { // not a number either
+		err = strconv.ErrRange
+	}
+	return perDay, true, err
 }
 
 func failedText(n int) string {

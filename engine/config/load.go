@@ -83,6 +83,7 @@ func (r *raw) config(other map[string]string) *Config {
 	c := &Config{
 		Listen: r.Listen.list, Secrets: r.Secret.list,
 		Edge: r.edge(), Edges: r.edges(), EdgeRefresh: time.Duration(r.EdgeRefresh), EdgeGuard: r.EdgeGuard,
+		Cost:  Cost{Hour: float64(r.CostHour), GBLow: r.CostGB.low, GBHigh: r.CostGB.high, Billed: r.CostBilled},
 		Front: r.Front.to, FrontProxyProtocol: int(r.FrontProxyProtocol),
 		DC: r.dcs(), IPPreference: r.IPPreference,
 		PublicHost: string(r.PublicHost), PublicPort: uint16(r.PublicPort),

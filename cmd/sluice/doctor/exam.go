@@ -89,10 +89,15 @@ func (x *exam) edgeIsHere() bool {
 	})
 }
 
-// isOwn says whether an address leads to this host.
+// isOwn says whether an address leads to this host, be it by way of NAT.
 func (x *exam) isOwn(a netip.Addr) bool {
+	return x.isLocal(a) || slices.Contains(x.world.Own, a.Unmap())
+}
+
+// isLocal says whether a connection to an address stays on this host.
+func (x *exam) isLocal(a netip.Addr) bool {
 	a = a.Unmap()
-	return a.IsLoopback() || slices.Contains(x.world.Local, a) || slices.Contains(x.world.Own, a)
+	return a.IsLoopback() || slices.Contains(x.world.Local, a)
 }
 
 // ownAmong are those of addrs that lead here.
@@ -134,7 +139,7 @@ func noSuchName(addrs []netip.Addr, err error) bool {
 // dial connects to an address, or a unix socket, within one step. Offline it only connects to this host.
 func (x *exam) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	far := network != "unix"
-	if a, err := netip.ParseAddrPort(address); err == nil && x.isOwn(a.Addr()) {
+	if a, err := netip.ParseAddrPort(address); err == nil && x.isLocal(a.Addr()) {
 		far = false
 	}
 	if far && x.world.Offline {

@@ -73,7 +73,7 @@ func (x *exam) frontIsHere() bool {
 		return true
 	}
 	addrs, err := x.frontAddrs()
-	return err == nil && len(addrs) > 0 && len(x.ownAmong(addrs)) == len(addrs)
+	return err == nil && !slices.ContainsFunc(addrs, func(a netip.Addr) bool { return !x.isLocal(a) })
 }
 
 // soon is when a certificate should have been renewed: Let's Encrypt's clients do at 30 days.
