@@ -48,10 +48,20 @@ func checkPublicName(_ context.Context, x *exam) Finding {
 		return fail("make an address record for it at the DNS provider", "%s has no address in DNS", host)
 	case err != nil:
 		return unasked(err, host)
+	case byHostsFile(host, addrs):
+		return warn(hostsFile, "%s is %s to this host alone", host, list(addrs))
 	case x.fronted():
 		return x.behindEdge(host, addrs)
 	}
 	return x.withoutEdge(host, addrs)
+}
+
+const hostsFile = "look the name up on another machine, or take it out of /etc/hosts here"
+
+// byHostsFile says whether a name leads to loopback, as many a host's /etc/hosts says of its own name: DNS says something else.
+func byHostsFile(host string, addrs []netip.Addr) bool {
+	_, err := netip.ParseAddr(host)
+	return err != nil && !slices.ContainsFunc(addrs, func(a netip.Addr) bool { return !a.IsLoopback() })
 }
 
 // behindEdge judges where the public name leads when a load balancer stands in front.
@@ -147,6 +157,9 @@ func (x *exam) judgeSecretHost(host string, addrs []netip.Addr, err error, publi
 	case err != nil:
 		return unasked(err, host)
 	}
+	if byHostsFile(host, addrs) {
+		return warn(hostsFile, "%s is %s to this host alone", host, list(addrs))
+	}
 	own := x.ownAmong(addrs)
 	if len(own) > 0 && x.fronted() {
 		return fail("let the name lead to the load balancer, as clients do", "%s leads to this very host (%s), past the load balancer", host, list(own))
@@ -178,18 +191,7 @@ func checkRanges(_ context.Context, x *exam) Finding {
 	if len(x.states) == 0 {
 		return skip("connections come from the clients' own addresses, so there is no list")
 	}
-	var details []string
-	oldest := 0
-	for _, s := range x.states {
-		age := "no date"
-		if !s.Taken.IsZero() {
-			age = "as of " + s.Taken.UTC().Format(time.DateOnly)
-			if days := int(x.world.Now().Sub(s.Taken).Hours() / 24); s.Changes {
-				oldest = max(oldest, days)
-			}
-		}
-		details = append(details, s.Source+": "+countOf(s.Prefixes, "range")+", "+age)
-	}
+	details, oldest := x.ages()
 	f := ok("%s in force", countOf(x.set.Len(), "range"))
 	switch {
 	case x.rangesErr != nil:
@@ -201,6 +203,29 @@ func checkRanges(_ context.Context, x *exam) Finding {
 	}
 	f.Details = details
 	return f
+}
+
+// ages tells of every list, and how many days the oldest has. The running proxy knows better than what is on disk.
+func (x *exam) ages() (details []string, oldest int) {
+	known := map[string]float64{}
+	if p, err := x.page(); err == nil {
+		known = p.by("sluice_ranges_age_seconds", "source")
+	}
+	for _, s := range x.states {
+		taken := s.Taken
+		if seconds, found := known[s.Source]; found {
+			taken = x.world.Now().Add(-time.Duration(seconds) * time.Second)
+		}
+		age := "no date"
+		if !taken.IsZero() {
+			age = "as of " + taken.UTC().Format(time.DateOnly)
+			if s.Changes {
+				oldest = max(oldest, int(x.world.Now().Sub(taken).Hours()/24))
+			}
+		}
+		details = append(details, s.Source+": "+countOf(s.Prefixes, "range")+", "+age)
+	}
+	return details, oldest
 }
 
 // staleDays is how old a list may be that is fetched daily by default.

@@ -22,6 +22,7 @@ func TestPublicName(t *testing.T) {
 		{name: "this host's own", edge: "cloudflare-spectrum", addrs: []string{originAddr}, status: Fail, says: "leads to this very host"},
 		{name: "one record of two is this host's", edge: "cloudflare-spectrum", addrs: []string{"104.16.1.1", originAddr}, status: Fail, says: originAddr},
 		{name: "somebody else's", edge: "cloudflare-spectrum", addrs: []string{otherAddr}, status: Fail, says: "not in the ranges"},
+		{name: "loopback, by /etc/hosts", edge: "cloudflare-spectrum", addrs: []string{"127.0.1.1"}, status: Warn, says: "/etc/hosts"},
 		{name: "nobody's", edge: "cloudflare-spectrum", status: Fail, says: "no address in DNS"},
 		{name: "an accelerator", edge: "aws-global-accelerator", addrs: []string{publicAddr}, status: OK, says: "not to this host"},
 		{name: "unknown behind NAT", edge: "aws-global-accelerator", addrs: []string{publicAddr}, private: true, status: Warn, says: "--own"},
@@ -75,6 +76,7 @@ func TestSecretHost(t *testing.T) {
 		{name: "another address of the edge", secret: "www.example.net", public: []string{publicAddr}, host: []string{"192.0.2.77"}, edge: true, status: OK, says: "ranges"},
 		{name: "somebody else's site", secret: "www.example.net", public: []string{publicAddr}, host: []string{otherAddr}, edge: true, status: Warn, says: "do not belong together"},
 		{name: "the origin", secret: "www.example.net", public: []string{publicAddr}, host: []string{originAddr}, edge: true, status: Fail, says: "past the load balancer"},
+		{name: "loopback, by /etc/hosts", secret: "www.example.net", public: []string{publicAddr}, host: []string{"127.0.1.1"}, edge: true, status: Warn, says: "/etc/hosts"},
 		{name: "no record", secret: "www.example.net", public: []string{publicAddr}, edge: true, status: Warn, says: "stands out"},
 		{name: "no public name, this host", secret: "www.example.net", host: []string{originAddr}, status: OK, says: "leads to this host"},
 		{name: "no public name, elsewhere", secret: "www.example.net", host: []string{otherAddr}, status: Warn, says: "SLUICE_PUBLIC_HOST"},
@@ -122,6 +124,8 @@ func TestRanges(t *testing.T) {
 		s.world.Now = func() time.Time { return built.AddDate(0, 0, days) }
 		s.look(checkRanges).want(t, status, "as of 2026-02-11")
 	}
+	s.admin(`sluice_ranges_age_seconds{source="cloudflare"} 86400`) // the running proxy has a newer one
+	s.look(checkRanges).want(t, OK, "as of 20")
 }
 
 func TestConfiguration(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"net"
+	"strconv"
 	"sync"
 	"syscall"
 )
@@ -59,7 +60,7 @@ func (x *exam) unreachedPublic(err error) Finding {
 	f := unasked(err, x.cfg.PublicHost)
 	if f.Status == Warn {
 		f.Do = "start the proxy if it does not run; some networks do not let a host reach its own public name, so try from elsewhere as well: " +
-			"openssl s_client -connect " + x.cfg.PublicHost + ":PORT -servername random.test"
+			"openssl s_client -connect " + net.JoinHostPort(x.cfg.PublicHost, strconv.Itoa(int(x.cfg.PublicPort))) + " -servername random.test"
 	}
 	return f
 }
