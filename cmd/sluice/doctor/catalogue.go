@@ -15,6 +15,7 @@ var catalogue = []entry{
 	{"secret-host", "The secret's name in DNS", "a censor who looks up the name in the hello should find the address that the client connects to"},
 
 	{"edge-ranges", "From where the load balancer connects", "the list shuts everybody else out; an old one shuts the load balancer out too, weeks later and for no obvious reason"},
+	{"edge-peers", "Who has come", "connections that come from outside the ranges are turned away: those of the load balancer as well, when the list is another's"},
 	{"edge-guard", "The kernel's guard", "a port that accepts and closes is not a closed port to a scanner"},
 	{"outside-answer", "A connection past the load balancer", "whoever can talk to the origin directly can find it, and the load balancer is decoration"},
 	{"proxy-header", "PROXY headers", "when only one side speaks PROXY no client gets in, and the two settings are in two places"},
@@ -75,6 +76,7 @@ func allChecks() []check {
 		one("public-tls", checkPublicTLS),
 		one("secret-host", checkSecretHosts),
 		one("edge-ranges", checkRanges),
+		one("edge-peers", checkPeers),
 		one("edge-guard", checkGuard),
 		one("outside-answer", checkOutside),
 		one("proxy-header", checkHeaders),

@@ -34,7 +34,10 @@ type exam struct {
 	own         func() []socket        // the listening sockets of this host that are not the proxy's
 }
 
-var errOffline = errors.New("not asked: --offline")
+var (
+	errOffline = errors.New("not asked: --offline")
+	errNoHost  = errors.New("no name is set")
+)
 
 func newExam(ctx context.Context, cfg *config.Config, w World) *exam {
 	x := &exam{cfg: cfg, world: w}
@@ -112,6 +115,9 @@ func (x *exam) ownAmong(addrs []netip.Addr) (own []netip.Addr) {
 
 // lookUp resolves a name; an address is its own answer, and needs no call.
 func (x *exam) lookUp(ctx context.Context, host string) ([]netip.Addr, error) {
+	if host == "" {
+		return nil, errNoHost
+	}
 	if a, err := netip.ParseAddr(host); err == nil {
 		return []netip.Addr{a.Unmap()}, nil
 	}

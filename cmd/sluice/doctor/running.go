@@ -166,6 +166,28 @@ func checkGuard(_ context.Context, x *exam) Finding {
 	return warn("give the process CAP_BPF and CAP_NET_ADMIN, or load sluice ranges --format nft into the firewall", "cannot be had: outsiders are closed after they are accepted")
 }
 
+// checkPeers looks at who has come since the proxy was started: from the ranges, and from outside of them.
+func checkPeers(_ context.Context, x *exam) Finding {
+	if len(x.states) == 0 {
+		return skip("the listeners have no ranges, so everybody comes from where they come from")
+	}
+	p, err := x.page()
+	if err != nil {
+		return noPage(err)
+	}
+	came := sum(p.by("sluice_handshakes_total", "result")) - p.by("sluice_handshakes_total", "result")["outsider"]
+	outside := p.by("sluice_refused_total", "cause")["outsider"] + p.by("sluice_handshakes_total", "result")["outsider"]
+	dropped := sum(p.by("sluice_edge_guard_dropped_total", "family"))
+	switch {
+	case came == 0 && outside+dropped > 0:
+		return warn("compare SLUICE_EDGE_RANGES with where the load balancer really connects from; its log or tcpdump tells, and sluice ranges shows the list",
+			"nobody has come from the ranges yet; %.0f connections came from outside, and %.0f segments were dropped", outside, dropped)
+	case came == 0:
+		return ok("nobody has come yet: run sluice doctor again when somebody has")
+	}
+	return ok("%.0f connections came from the ranges; %.0f from outside, and %.0f segments were dropped", came, outside, dropped)
+}
+
 func sum(m map[string]float64) (all float64) {
 	for _, v := range m {
 		all += v

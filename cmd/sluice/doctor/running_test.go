@@ -80,6 +80,29 @@ func TestGuard(t *testing.T) {
 	newScene(t).look(checkGuard).want(t, Skip, "no ranges")
 }
 
+func TestPeers(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		lines  []string
+		status Status
+		says   string
+	}{
+		{"nobody", nil, OK, "nobody has come yet"},
+		{"from the ranges", []string{`sluice_handshakes_total{result="ok"} 7`, `sluice_refused_total{cause="outsider"} 90`}, OK, "7 connections came from the ranges; 90 from outside"},
+		{"from outside alone", []string{`sluice_refused_total{cause="outsider"} 90`}, Warn, "90 connections came from outside"},
+		{"from outside, to the front", []string{`sluice_handshakes_total{result="outsider"} 5`}, Warn, "5 connections came from outside"},
+		{"from outside, to the guard", []string{`sluice_edge_guard_dropped_total{family="ipv4"} 3`}, Warn, "3 segments"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newScene(t)
+			s.behindEdge()
+			s.admin(tt.lines...)
+			s.look(checkPeers).want(t, tt.status, tt.says)
+		})
+	}
+	newScene(t).look(checkPeers).want(t, Skip, "no ranges")
+}
+
 func TestParsePage(t *testing.T) {
 	p := parsePage("# HELP a b\n\na 1\nb{x=\"1\",edge=\"haproxy\"} 2\nb{x=\"2\",edge=\"none\"} 3.5\nb{x=\"2\",edge=\"haproxy\"} 1e2\nnonsense\nc x\n")
 	if v, found := p.value("a"); v != 1 || !found {
