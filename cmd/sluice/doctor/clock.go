@@ -89,7 +89,7 @@ func (x *exam) askDate(ctx context.Context, u *url.URL) (reading, error) {
 		return reading{}, errOffline
 	}
 	transport := &http.Transport{
-		Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, TLSHandshakeTimeout: x.world.Step,
+		Proxy: x.world.Proxy, DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, TLSHandshakeTimeout: x.world.Step,
 		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
 			host, port, err := net.SplitHostPort(address)
 			if err != nil {

@@ -1,7 +1,11 @@
 package doctor
 
 import (
+	"bufio"
 	"errors"
+	"net"
+	"net/http"
+	"net/url"
 	"testing"
 	"time"
 )
@@ -40,6 +44,33 @@ func (s *scene) publisher(date time.Time) {
 	s.set("SLUICE_EDGE_RANGES", "192.0.2.0/24,https://lists.example.org/list")
 	s.names["lists.example.org"] = []string{"192.0.2.200"}
 	s.route("192.0.2.200:443", site{date: date, tls: onlyTLS(s.ca.issue(nil, "lists.example.org"))}.serve(s.t))
+}
+
+// TestClockThroughAProxy: the publishers are asked as the proxy asks them, and offline not even by a way that begins on this host.
+func TestClockThroughAProxy(t *testing.T) {
+	for _, offline := range []bool{false, true} {
+		s := newScene(t)
+		s.behindEdge()
+		s.publisher(time.Time{})
+		s.world.Offline = offline
+		asked := make(chan string, 10)
+		way := &url.URL{Scheme: "http", Host: server(t, func(c net.Conn) {
+			line, _ := bufio.NewReader(c).ReadString('\n')
+			asked <- line
+		})}
+		s.world.Proxy = func(*http.Request) (*url.URL, error) { return way, nil }
+		s.look(checkClock)
+		select {
+		case line := <-asked:
+			if offline || line != "CONNECT lists.example.org:443 HTTP/1.1\r\n" {
+				t.Errorf("offline %v: asked for %q", offline, line)
+			}
+		default:
+			if !offline {
+				t.Error("the way out was not used")
+			}
+		}
+	}
 }
 
 func TestOneWrongSourceDoesNotMoveTheClock(t *testing.T) {

@@ -78,6 +78,15 @@ func TestBilledDirections(t *testing.T) {
 	}
 }
 
+// TestDominantMayBeUp: the direction that has more is the one.
+func TestDominantMayBeUp(t *testing.T) {
+	for _, tt := range []struct{ up, down, want float64 }{{1, 2, 2}, {3, 2, 3}, {0, 0, 0}} {
+		if got := billed(config.BilledDominant, tt.up, tt.down); got != tt.want {
+			t.Errorf("%v up, %v down: %v, want %v", tt.up, tt.down, got, tt.want)
+		}
+	}
+}
+
 func TestCostsOfAShortTime(t *testing.T) {
 	for hours, want := range map[int]bool{23: true, 24: false} {
 		s := newScene(t)

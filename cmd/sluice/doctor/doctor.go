@@ -81,18 +81,22 @@ func Run(ctx context.Context, cfg *config.Config, w World, version string, ignor
 		results[i] = make(chan []Finding, 1) // so that a look that is given up ends all the same
 		go func() { results[i] <- c.run(ctx, x) }()
 	}
+	over, giveUp := context.WithCancel(context.Background())
+	defer giveUp()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(w.Grace, giveUp) })()
 	var found []Finding
 	for i, c := range all {
 		select {
 		case f := <-results[i]:
 			found = append(found, f...)
-		case <-ctx.Done():
-			select {
-			case f := <-results[i]:
-				found = append(found, f...)
-			case <-time.After(w.Grace):
-				found = append(found, late(c)...)
-			}
+			continue
+		case <-over.Done():
+		}
+		select {
+		case f := <-results[i]: // it was in time, and only its turn was not
+			found = append(found, f...)
+		default:
+			found = append(found, late(c)...)
 		}
 	}
 	if !x.reached.Load() {

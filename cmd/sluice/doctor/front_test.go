@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"sluice/faketls/probe"
 )
 
 func TestFront(t *testing.T) {
@@ -162,5 +164,7 @@ func TestFlight(t *testing.T) {
 			s.look(checkFlight).want(t, tt.status, tt.says)
 		})
 	}
+	again := probe.Flight{Version: tls.VersionTLS13, Cipher: tls.TLS_AES_128_GCM_SHA256, Group: tls.X25519, Retry: true, Records: []int{900}}
+	judgeFlight(again, false).want(t, Warn, "asked for another key share")
 	newScene(t).look(checkFlight).want(t, Skip, "not reached")
 }

@@ -57,7 +57,7 @@ func newScene(t *testing.T) *scene {
 		Local:        []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr(originAddr)},
 		Synchronised: func() (bool, error) { return true, nil },
 		Descriptors:  func() (uint64, error) { return 65536, nil },
-		Step:         5 * time.Second, Grace: 5 * time.Second,
+		Step:         20 * time.Second, Grace: 5 * time.Second,
 	}
 	s.set("SLUICE_SECRET", secretHex)
 	s.set("SLUICE_LISTEN", "127.0.0.1:8443")

@@ -78,7 +78,6 @@ func TestOutsideOfAGuard(t *testing.T) {
 	s := newScene(t)
 	s.behindEdge()
 	s.admin("sluice_accepted_total 1")
-	s.world.Step = 50 * time.Millisecond
 	s.world.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
 		if network == "unix" {
 			return new(net.Dialer).DialContext(ctx, network, address)
@@ -90,6 +89,7 @@ func TestOutsideOfAGuard(t *testing.T) {
 	if _, err := x.page(); err != nil {
 		t.Fatal(err)
 	}
+	x.world.Step = 50 * time.Millisecond
 	checkOutside(t.Context(), x).want(t, OK, "no answer")
 }
 

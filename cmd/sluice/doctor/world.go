@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/x509"
 	"net"
+	"net/http"
 	"net/netip"
+	"net/url"
 	"runtime"
 	"time"
 
@@ -16,6 +18,8 @@ type World struct {
 	Now     func() time.Time
 	Dial    func(ctx context.Context, network, address string) (net.Conn, error)
 	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
+	// Proxy is how HTTP leaves this host, as http.Transport takes it; nil is directly.
+	Proxy func(*http.Request) (*url.URL, error)
 	// Local are this host's addresses, Own those by which it is reached from outside where they are not among them.
 	Local []netip.Addr
 	Own   []netip.Addr
@@ -52,7 +56,7 @@ func Real() World {
 		Resolve: func(ctx context.Context, host string) ([]netip.Addr, error) {
 			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 		},
-		Local: localAddresses(), Root: "/", Synchronised: synchronised, Descriptors: hardDescriptors,
+		Proxy: http.ProxyFromEnvironment, Local: localAddresses(), Root: "/", Synchronised: synchronised, Descriptors: hardDescriptors,
 		Loops: runtime.GOMAXPROCS(0), Step: stepTime, Grace: graceTime,
 	}
 }
