@@ -14,46 +14,62 @@ import (
 	"sluice/engine/config"
 )
 
-// doctor looks at the configuration and at everything around it that can make it fail. It changes nothing.
-func (a *app) doctor(c *command, args []string) error {
+// doctorFlags is what a command line of doctor says.
+type doctorFlags struct {
+	json, offline, costs bool
+	given                bool    // perDay is
+	perDay               float64 // GB
+	own                  []netip.Addr
+	ignored              []string
+}
+
+// parseDoctor reads the command line.
+func (a *app) parseDoctor(c *command, args []string) (f doctorFlags, err error) {
 	flags := flag.NewFlagSet(c.name, flag.ContinueOnError)
-	asJSON := flags.Bool("json", false, "")
-	offline := flags.Bool("offline", false, "")
+	flags.BoolVar(&f.json, "json", false, "")
+	flags.BoolVar(&f.offline, "offline", false, "")
+	flags.BoolVar(&f.costs, "costs", false, "")
 	own := flags.String("own", "", "")
 	ignore := flags.String("ignore", "", "")
-	costs := flags.Bool("costs", false, "")
 	perDay := flags.String("gb-per-day", "", "")
-	_, err := a.parse(c, flags, args)
+	if _, err := a.parse(c, flags, args); err != nil {
+		return f, err
+	}
+	if f.own, err = addresses(*own); err != nil {
+		return f, usageError{text: "--own: " + err.Error(), hint: "give this host's public addresses, commas between them"}
+	}
+	if f.perDay, f.given, err = readTraffic(*perDay); err != nil || f.given && !f.costs {
+		return f, usageError{text: "--gb-per-day: takes a number, and goes with --costs", hint: c.usage()}
+	}
+	f.ignored = words(*ignore)
+	for _, id := range f.ignored {
+		if !slices.Contains(doctor.IDs(), id) {
+			return f, usageError{text: fmt.Sprintf("--ignore: there is no look %q", id), hint: "docs/doctor.md lists them"}
+		}
+	}
+	return f, nil
+}
+
+// doctor looks at the configuration and at everything around it that can make it fail. It changes nothing.
+func (a *app) doctor(c *command, args []string) error {
+	f, err := a.parseDoctor(c, args)
 	if err != nil {
 		return err
-	}
-	w := doctor.Real()
-	w.Offline = *offline
-	if w.Own, err = addresses(*own); err != nil {
-		return usageError{text: "--own: " + err.Error(), hint: "give this host's public addresses, commas between them"}
-	}
-	traffic, given, trafficErr := readTraffic(*perDay)
-	if trafficErr != nil || given && !*costs {
-		return usageError{text: "--gb-per-day: takes a number, and goes with --costs", hint: c.usage()}
-	}
-	ignored := words(*ignore)
-	for _, id := range ignored {
-		if !slices.Contains(doctor.IDs(), id) {
-			return usageError{text: fmt.Sprintf("--ignore: there is no look %q", id), hint: "docs/doctor.md lists them"}
-		}
 	}
 	cfg, err := config.Load(a.environ)
 	if err != nil {
 		return err
 	}
+	w := doctor.Real()
+	w.Offline, w.Own = f.offline, f.own
 	ctx, done := context.WithTimeout(context.Background(), doctor.TotalTime)
 	defer done()
-	if *costs {
-		return a.costs(ctx, cfg, w, traffic, given, *asJSON)
+	if f.costs {
+		return a.costs(ctx, cfg, w, f)
 	}
-	report := doctor.Run(ctx, cfg, w, versionText(), ignored)
+	report := doctor.Run(ctx, cfg, w, versionText(), f.ignored)
 	write := report.WriteText
-	if *asJSON {
+	if f.json {
 		write = report.WriteJSON
 	}
 	if err := write(a.out); err != nil {
@@ -66,17 +82,17 @@ func (a *app) doctor(c *command, args []string) error {
 }
 
 // costs reckons what the load balancer costs in a month: with the traffic of the running proxy, or with so many GB a day.
-func (a *app) costs(ctx context.Context, cfg *config.Config, w doctor.World, perDay float64, given, asJSON bool) error {
+func (a *app) costs(ctx context.Context, cfg *config.Config, w doctor.World, f doctorFlags) error {
 	var found doctor.Costs
-	if given {
-		found = doctor.GivenCosts(cfg, w.Now(), perDay)
+	if f.given {
+		found = doctor.GivenCosts(cfg, w.Now(), f.perDay)
 	} else {
 		var err error
 		if found, err = doctor.MeasuredCosts(ctx, cfg, w); err != nil {
 			return hinted{err, "start it, or say how much it would be: sluice doctor --costs --gb-per-day 30"}
 		}
 	}
-	if asJSON {
+	if f.json {
 		return found.WriteJSON(a.out)
 	}
 	return found.WriteText(a.out)
