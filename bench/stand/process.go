@@ -4,12 +4,26 @@ import (
 	"bufio"
 	"fmt"
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // PID is the proxy's process id.
 func (p *Proxy) PID() int { return p.cmd.Process.Pid }
+
+// Command is another command of the same program, with the proxy's own settings and more, which win. It ends when its caller does.
+func (p *Proxy) Command(settings map[string]string, args ...string) *exec.Cmd {
+	own := p.cmd.Args
+	cmd := exec.Command(own[0], append(own[1:len(own)-1:len(own)-1], args...)...)
+	cmd.Env = append([]string(nil), p.cmd.Env...)
+	for k, v := range settings {
+		cmd.Env = append(cmd.Env, k+"="+v) // the last of two counts
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	return cmd
+}
 
 // Descriptors counts the process's open descriptors by what they are: "socket", "pipe", "anon_inode:[eventpoll]" and so on.
 func (p *Proxy) Descriptors() (map[string]int, error) {

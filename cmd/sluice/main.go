@@ -44,6 +44,7 @@ func init() { // not in the declaration: help reads the table
 		{"link", "[--host HOST] [--port PORT] [--no-qr]", "show the links and QR codes that clients open", (*app).link},
 		{"check", "", "read the configuration and show what is in force", (*app).check},
 		{"ranges", "[--format plain|nft|ipset|json] [--refresh] [--force] [--of LISTS]", "show from where the load balancer connects, also for a firewall", (*app).ranges},
+		{"doctor", "[--json] [--offline] [--own ADDRESSES] [--ignore LOOKS] [--costs [--gb-per-day GB]]", "look for what is wrong, here and around", (*app).doctor},
 		{"health", "", "ask a running proxy whether it is well", (*app).health},
 		{"version", "", "show the version", (*app).version},
 		{"help", "", "show this list", (*app).help},

@@ -32,6 +32,9 @@ type Config struct {
 	// EdgeRefresh is the time between two looks at the lists of ranges; 0 is never.
 	EdgeRefresh time.Duration
 
+	// Cost is what the load balancer costs.
+	Cost Cost
+
 	// Secrets are the keys clients may use, none twice. Empty only in a trial (see Trial).
 	Secrets []Secret
 

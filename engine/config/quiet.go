@@ -34,7 +34,7 @@ func (k *keepAlive) UnmarshalText(b []byte) error {
 // is known to.
 func productIdle(edges []Edge) (least time.Duration, name string) {
 	for _, e := range edges {
-		p := profiles[slices.Index(profileNames(), e.Profile)]
+		p := profiles[slices.Index(profileNames, e.Profile)]
 		if p.idle > 0 && (least == 0 || p.idle < least) {
 			least, name = p.idle, p.name
 		}

@@ -28,6 +28,9 @@ type raw struct {
 	EdgeOutsiders      Outsiders        `env:"EDGE_OUTSIDERS" envDefault:"drop"`
 	EdgeGuard          GuardPolicy      `env:"EDGE_GUARD" envDefault:"auto"`
 	ProxyProtocol      headerPolicy     `env:"PROXY_PROTOCOL"`
+	CostHour           price            `env:"COST_HOUR" envDefault:"0"`
+	CostGB             priceSpan        `env:"COST_GB" envDefault:"0"`
+	CostBilled         Billed           `env:"COST_BILLED" envDefault:"dominant"`
 	IPPreference       IPPreference     `env:"IP_PREFERENCE" envDefault:"prefer-ipv4"`
 	DC1                dcAddresses      `env:"DC_1"`
 	DC2                dcAddresses      `env:"DC_2"`
@@ -97,7 +100,7 @@ var settings = []setting{
 		name: "PUBLIC_HOST", section: sectionFirst, takes: "a name or an address", otherwise: "none: `sluice link` then needs `--host`",
 		example: "proxy.example.org",
 		text: "The name or address that clients are given in links. Behind a load balancer it is the balancer's. It is used " +
-			"for links only, and never connected to.",
+			"for links, and by `sluice doctor`; the proxy never connects to it.",
 		show: func(c *Config) string { return orNone(c.PublicHost) },
 	},
 	{
@@ -170,6 +173,22 @@ var settings = []setting{
 			"an AWS NLB or a GCP proxy NLB with it switched on, HAProxy, nginx. `off` is for no load balancer, and for those that keep the client's address.\n\n" +
 			"The header of whoever is in `SLUICE_EDGE_RANGES` is believed; without ranges anybody's is. `optional` is meant for the hour in which a balancer is being switched over.",
 		show: func(c *Config) string { return c.Edge.Header.String() },
+	},
+
+	{
+		name: "COST_HOUR", section: sectionEdge, takes: "a number, in the money of your bill", example: "0.025",
+		text: "The fixed price of the load balancer for an hour, for `sluice doctor --costs`; the proxy does nothing with it.",
+		show: func(c *Config) string { return showPrice(c.Cost.Hour) },
+	},
+	{
+		name: "COST_GB", section: sectionEdge, takes: "a number, or two with a hyphen between them: the cheapest and the dearest way", example: "0.007-0.105",
+		text: "Its price for a GB, likewise.",
+		show: func(c *Config) string { return showSpan(c.Cost) },
+	},
+	{
+		name: "COST_BILLED", section: sectionEdge, takes: alternatives(billings),
+		text: "Which bytes that price is for: those of the direction that has more, those to the clients, those from them, or all.",
+		show: func(c *Config) string { return c.Cost.Billed.String() },
 	},
 
 	{
