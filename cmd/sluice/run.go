@@ -29,8 +29,8 @@ func (a *app) run(c *command, args []string) error {
 	level := new(slog.LevelVar)
 	level.Set(cfg.LogLevel)
 	log := newLogger(cfg, level, a.err, underJournal(os.Getenv("JOURNAL_STREAM"), os.Stderr))
-	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
-		log.Warn("core dumps stay possible, and would hold keys", slog.String("error", err.Error()))
+	if a.cores != nil {
+		log.Warn("core dumps stay possible, and would hold keys", slog.String("error", a.cores.Error()))
 	}
 	s := &service{app: a, log: log, level: level, notify: os.Getenv("NOTIFY_SOCKET")}
 	s.cfg = s.complete(cfg)
