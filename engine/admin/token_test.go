@@ -70,9 +70,12 @@ func TestTokenChanges(t *testing.T) {
 		token, given string
 		status       int
 	}{
-		{"", "", 200}, {"", "Bearer anything", 200},
-		{sampleToken, "", 401}, {sampleToken, "Bearer " + sampleToken, 200},
-		{"another-token-than-that", "Bearer " + sampleToken, 401}, {"another-token-than-that", "Bearer another-token-than-that", 200},
+		{"", "", 200},
+		{"", "Bearer anything", 200},
+		{sampleToken, "", 401},
+		{sampleToken, "Bearer " + sampleToken, 200},
+		{"another-token-than-that", "Bearer " + sampleToken, 401},
+		{"another-token-than-that", "Bearer another-token-than-that", 200},
 	} {
 		token.Store(tt.token)
 		if status, _, _ := ask(t, a, getWith("/metrics", tt.given)); status != tt.status {
