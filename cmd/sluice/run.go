@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"syscall"
@@ -190,7 +191,10 @@ const realSettings = `For a proxy that looks like a web site to everybody else, 
 
 // withBindHint adds what to do when a listening address could not be had.
 func withBindHint(err error) error {
+	var op *net.OpError
 	switch {
+	case errors.Is(err, syscall.EACCES) && errors.As(err, &op) && op.Net == "unix":
+		return hinted{err, "this user must be able to write in the folder of SLUICE_ADMIN_LISTEN's socket"}
 	case errors.Is(err, syscall.EACCES):
 		return hinted{err, "ports below 1024 need root or CAP_NET_BIND_SERVICE; SLUICE_LISTEN=:8443 does not"}
 	case errors.Is(err, syscall.EADDRINUSE):
