@@ -4,9 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
-	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,12 +20,6 @@ var update = flag.Bool("update", false, "rewrite the files in packaging")
 
 func TestMain(m *testing.M) {
 	Main()
-	if len(os.Args) == 3 && os.Args[1] == "try" {
-		number, _ := strconv.Atoi(os.Args[2])
-		_, _, e := unix.Syscall6(uintptr(number), ^uintptr(0), ^uintptr(0), 0, ^uintptr(0), 0, 0)
-		fmt.Println(int(e))
-		os.Exit(0)
-	}
 	os.Exit(m.Run())
 }
 
@@ -125,15 +119,23 @@ func judge(p []unix.SockFilter, arch, number uint32) uint32 {
 	}
 }
 
-// try makes a call with arguments that make no sense of it under the list, or free of it, in a process of its own.
-func try(number int, prefix ...string) (errno syscall.Errno, killed bool, err error) {
-	self, err := os.Executable()
-	if err != nil {
-		return 0, false, err
+// trier builds the program that makes a call.
+func trier(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "try")
+	build := exec.Command("go", "build", "-o", path, "./try")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
 	}
-	argv := []string{self, "try", strconv.Itoa(number)}
-	if len(prefix) > 0 {
-		argv = Argv(Verdict(prefix[0]), argv...)
+	return path
+}
+
+// try makes a call in a process of its own, under the list if there is a verdict.
+func try(program string, number int, verdict Verdict) (errno syscall.Errno, killed bool, err error) {
+	argv := []string{program, strconv.Itoa(number)}
+	if verdict != "" {
+		argv = Argv(verdict, argv...)
 	}
 	cmd := exec.Command(argv[0], argv[1:]...)
 	out, err := cmd.Output()
@@ -151,6 +153,7 @@ func try(number int, prefix ...string) (errno syscall.Errno, killed bool, err er
 
 // TestForbidden: what is not on the list is not done, and what is on it is.
 func TestForbidden(t *testing.T) {
+	program := trier(t)
 	for _, tt := range []struct {
 		name   string
 		number int
@@ -169,20 +172,20 @@ func TestForbidden(t *testing.T) {
 		{"getcwd", unix.SYS_GETCWD},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			free, killed, err := try(tt.number)
+			free, killed, err := try(program, tt.number, "")
 			if err != nil || killed {
 				t.Fatalf("without the list: killed %v, %v", killed, err)
 			}
-			if _, killed, err = try(tt.number, string(Kill)); err != nil || !killed {
+			if _, killed, err = try(program, tt.number, Kill); err != nil || !killed {
 				t.Errorf("under the list: killed %v, %v", killed, err)
 			}
-			got, killed, err := try(tt.number, string(Refuse))
+			got, killed, err := try(program, tt.number, Refuse)
 			if err != nil || killed || got != syscall.EPERM {
 				t.Errorf("refused with %v (killed %v, %v), want EPERM; free it ends with %v", got, killed, err, free)
 			}
 		})
 	}
-	if errno, killed, err := try(unix.SYS_GETSOCKNAME, string(Kill)); errno != syscall.EBADF || killed || err != nil {
+	if errno, killed, err := try(program, unix.SYS_GETSOCKNAME, Kill); errno != syscall.EBADF || killed || err != nil {
 		t.Errorf("getsockname, which is on the list: %v, killed %v, %v", errno, killed, err)
 	}
 }
