@@ -246,7 +246,10 @@ func (e *Engine) startAdmin() (*admin.Server, error) {
 	if addr == config.AdminOff {
 		return nil, nil
 	}
-	a, err := admin.New(addr, admin.Handlers{Metrics: e.writeMetrics, Healthy: e.healthy, Ready: e.isReady})
+	a, err := admin.New(addr, admin.Handlers{
+		Metrics: e.writeMetrics, Healthy: e.healthy, Ready: e.isReady,
+		Token: func() string { return string(e.live.Load().cfg.AdminToken) },
+	})
 	if err != nil {
 		return nil, fmt.Errorf("SLUICE_ADMIN_LISTEN: %w", err)
 	}

@@ -18,13 +18,17 @@ import (
 	"time"
 
 	"sluice/bench/client"
+	"sluice/bench/sandbox"
 	"sluice/bench/stand"
 )
 
 // binary is the proxy under test, built once from this tree.
 var binary string
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+func TestMain(m *testing.M) {
+	sandbox.Main()
+	os.Exit(run(m))
+}
 
 func run(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "sluice-e2e-")
@@ -40,7 +44,32 @@ func run(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "the proxy does not build: %v\n%s", err, out)
 		return 1
 	}
+	if err := wrap(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	return m.Run()
+}
+
+// wrap lets every proxy of the run start in another way, if that is asked for. With SLUICE_TRACE=folder strace leaves there, in a file for
+// each, what system calls it made: so the list of bench/sandbox came to be. With SLUICE_SANDBOX=kill it runs under that list, and
+// whatever is not on it ends it.
+func wrap() error {
+	into, verdict := os.Getenv("SLUICE_TRACE"), os.Getenv("SLUICE_SANDBOX")
+	real := binary + ".real"
+	var how string
+	switch {
+	case into != "":
+		how = fmt.Sprintf("strace -D -f -c -U name,calls,errors -o '%s'/$$ '%s'", into, real)
+	case verdict != "":
+		how = "'" + strings.Join(sandbox.Argv(sandbox.Verdict(verdict), real), "' '") + "'"
+	default:
+		return nil
+	}
+	if err := os.Rename(binary, real); err != nil {
+		return err
+	}
+	return os.WriteFile(binary, []byte("#!/bin/sh\nexec "+how+" \"$@\"\n"), 0o755)
 }
 
 // patience bounds every single wait of these tests.

@@ -104,6 +104,9 @@ func (p *Proxy) read(logs io.Reader) {
 		line := Line{}
 		if json.Unmarshal(scan.Bytes(), &line) != nil {
 			line = Line{"text": scan.Text()}
+			if _, address, ok := strings.Cut(scan.Text(), " msg=listening address="); ok { // SLUICE_LOG_FORMAT=text
+				line["msg"], line["address"] = "listening", address
+			}
 		}
 		p.note(line)
 	}

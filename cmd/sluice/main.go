@@ -27,6 +27,7 @@ const (
 type app struct {
 	out, err io.Writer
 	environ  []string
+	cores    error // why core dumps stay possible, if they do
 }
 
 // command is one row of the command line.
@@ -55,7 +56,8 @@ func main() { os.Exit(sluice()) }
 
 // sluice runs the command line of this process and returns its exit status.
 func sluice() int {
-	a := &app{out: os.Stdout, err: os.Stderr, environ: os.Environ()}
+	cores := forbidCores() // first: after this there are secrets in memory
+	a := &app{out: os.Stdout, err: os.Stderr, environ: os.Environ(), cores: cores}
 	return a.report(a.dispatch(os.Args[1:]))
 }
 

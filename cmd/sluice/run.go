@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"syscall"
@@ -29,8 +30,8 @@ func (a *app) run(c *command, args []string) error {
 	level := new(slog.LevelVar)
 	level.Set(cfg.LogLevel)
 	log := newLogger(cfg, level, a.err, underJournal(os.Getenv("JOURNAL_STREAM"), os.Stderr))
-	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
-		log.Warn("core dumps stay possible, and would hold keys", slog.String("error", err.Error()))
+	if a.cores != nil {
+		log.Warn("core dumps stay possible, and would hold keys", slog.String("error", a.cores.Error()))
 	}
 	s := &service{app: a, log: log, level: level, notify: os.Getenv("NOTIFY_SOCKET")}
 	s.cfg = s.complete(cfg)
@@ -190,7 +191,10 @@ const realSettings = `For a proxy that looks like a web site to everybody else, 
 
 // withBindHint adds what to do when a listening address could not be had.
 func withBindHint(err error) error {
+	var op *net.OpError
 	switch {
+	case errors.Is(err, syscall.EACCES) && errors.As(err, &op) && op.Net == "unix":
+		return hinted{err, "this user must be able to write in the folder of SLUICE_ADMIN_LISTEN's socket"}
 	case errors.Is(err, syscall.EACCES):
 		return hinted{err, "ports below 1024 need root or CAP_NET_BIND_SERVICE; SLUICE_LISTEN=:8443 does not"}
 	case errors.Is(err, syscall.EADDRINUSE):

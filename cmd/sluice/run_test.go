@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -209,6 +210,26 @@ func TestRunPortTaken(t *testing.T) {
 	}
 	if !errorLine || !hintLine {
 		t.Errorf("want an error and a hint: %v, %v", errorLine, hintLine)
+	}
+}
+
+func TestBindHints(t *testing.T) {
+	socket := &net.OpError{Op: "listen", Net: "unix", Err: os.NewSyscallError("bind", syscall.EACCES)}
+	for _, tt := range []struct {
+		name, hint string
+		err        error
+	}{
+		{"a low port", "ports below 1024", os.NewSyscallError("bind", syscall.EACCES)},
+		{"a folder of somebody else's", "folder of SLUICE_ADMIN_LISTEN's socket", fmt.Errorf("SLUICE_ADMIN_LISTEN: %w", socket)},
+		{"taken", "another program", os.NewSyscallError("bind", syscall.EADDRINUSE)},
+		{"not ours", "an address of this machine", os.NewSyscallError("bind", syscall.EADDRNOTAVAIL)},
+		{"else", "", syscall.ENOMEM},
+	} {
+		got := withBindHint(tt.err)
+		var h hinted
+		if errors.As(got, &h) != (tt.hint != "") || !strings.Contains(h.hint, tt.hint) || !errors.Is(got, tt.err) {
+			t.Errorf("%s: %v, hint %q", tt.name, got, h.hint)
+		}
 	}
 }
 

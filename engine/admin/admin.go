@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	proxyproto "github.com/pires/go-proxyproto"
@@ -35,6 +36,9 @@ const (
 type Handlers struct {
 	// Metrics writes the exposition. Nil makes /metrics a 404.
 	Metrics func(io.Writer)
+	// Token is what a request for the metrics must bring (see [authorized]); "" lets everybody read them, as does a nil func. It is
+	// asked for each request, so it may change.
+	Token func() string
 	// Healthy says what is wrong with the process: a loop that does not turn. Nil is always healthy.
 	Healthy func() error
 	// Ready says why no traffic should come: not listening yet, draining, no data centre to be reached. Nil is always ready.
@@ -84,7 +88,28 @@ func listen(addr string) (net.Listener, error) {
 	if err := removeStale(path); err != nil {
 		return nil, err
 	}
-	return net.Listen("unix", path)
+	return listenUnix(path)
+}
+
+// listenUnix opens a socket that its owner and group alone may use, whatever the umask. The kernel gives the file the mode
+// that the socket has when it is bound, so there is no moment in which others can connect.
+func listenUnix(path string) (net.Listener, error) {
+	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		var failed error
+		if err := c.Control(func(fd uintptr) { failed = syscall.Fchmod(int(fd), 0o600) }); err != nil {
+			return err
+		}
+		return failed
+	}}
+	l, err := lc.Listen(context.Background(), "unix", path)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, 0o660); err != nil {
+		_ = l.Close()
+		return nil, err
+	}
+	return l, nil
 }
 
 // removeStale removes a socket left behind by a process that was killed. Anything else at that path stays.
@@ -135,10 +160,10 @@ func (s *Server) Shutdown(ctx context.Context) error {
 func (h Handlers) mux() *http.ServeMux {
 	m := http.NewServeMux()
 	if h.Metrics != nil {
-		m.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
+		m.HandleFunc("GET /metrics", h.guarded(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", ContentType)
 			h.Metrics(w)
-		})
+		}))
 	}
 	m.HandleFunc("GET /healthz", page(h.Healthy))
 	m.HandleFunc("GET /readyz", page(h.Ready))

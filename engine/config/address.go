@@ -1,7 +1,6 @@
 package config
 
 import (
-	"encoding/hex"
 	"net/netip"
 	"path"
 	"strconv"
@@ -109,12 +108,18 @@ func checkName(host, hint string) error {
 	return nil
 }
 
+// looksSecret says whether a name could be a secret, a piece of one, or a token: a name is looked up, which tells it to others. What has
+// a dot in it is a name; without one, long ones of hex digits alone, or of all three kinds of characters, are not.
 func looksSecret(name string) bool {
-	if _, err := hex.DecodeString(name); err == nil && len(name) >= 2*keyLen {
+	if _, err := ParseSecret(name); err == nil {
 		return true
 	}
-	_, err := ParseSecret(name)
-	return err == nil
+	if len(name) < minToken || strings.Contains(name, ".") {
+		return false
+	}
+	has := func(chars string) bool { return strings.ContainsAny(name, chars) }
+	const upper, lower, digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz", "0123456789"
+	return strings.Trim(name, "0123456789abcdefABCDEF") == "" || has(upper) && has(lower) && has(digits)
 }
 
 func unixPath(text string) (string, bool) {
@@ -157,7 +162,8 @@ type publicHost string
 
 func (h *publicHost) UnmarshalText(b []byte) error {
 	const hint = "write the name or address that clients connect to, without a port"
-	text := strings.ToLower(strings.TrimSpace(string(b)))
+	given := strings.TrimSpace(string(b))
+	text := strings.ToLower(given)
 	bare := strings.TrimSuffix(strings.TrimPrefix(text, "["), "]")
 	a, err := netip.ParseAddr(bare)
 	switch {
@@ -170,7 +176,7 @@ func (h *publicHost) UnmarshalText(b []byte) error {
 		return refuse(hint, "%s is not a name or an address", quote(text))
 	}
 	*h = publicHost(text)
-	return checkName(text, hint)
+	return checkName(given, hint)
 }
 
 // directory is an absolute path.

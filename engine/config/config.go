@@ -75,6 +75,9 @@ type Config struct {
 	// AdminListen is where /metrics, /healthz and /readyz are served: address:port, unix:/path, or AdminOff.
 	AdminListen string
 
+	// AdminToken is what a request for the metrics must bring; empty for nothing.
+	AdminToken Token
+
 	// StateDir keeps what should outlive a restart. Empty when neither a setting nor a home directory names one.
 	StateDir string
 

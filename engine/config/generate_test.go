@@ -95,7 +95,7 @@ func TestSampleLoads(t *testing.T) {
 	var environ []string
 	for line := range strings.Lines(Sample()) {
 		if setting, ok := strings.CutPrefix(line, "#"+Prefix); ok {
-			setting = strings.Replace(strings.TrimSuffix(setting, "\n"), placeholder, sampleHex, 1)
+			setting = strings.NewReplacer(placeholder, sampleHex, tokenPlaceholder, sampleToken).Replace(strings.TrimSuffix(setting, "\n"))
 			environ = append(environ, Prefix+setting)
 		}
 	}

@@ -14,6 +14,9 @@ import (
 // maxFile bounds what an X_FILE variable may read: thousands of secrets, and not a device.
 const maxFile = 1 << 20
 
+// confidential are the variables whose values nobody else should read.
+var confidential = map[string]bool{Prefix + "SECRET": true, Prefix + "ADMIN_TOKEN": true}
+
 // input is the values of one Load, where they came from, and what was wrong with them.
 type input struct {
 	values   map[string]string // by variable
@@ -74,7 +77,7 @@ func (in *input) readFile(name, path string) (string, error) {
 	case strings.TrimSpace(string(b)) == "":
 		return "", errors.New("file is empty")
 	}
-	if info, err := f.Stat(); err == nil && name == Prefix+"SECRET" && info.Mode().Perm()&0o044 != 0 {
+	if info, err := f.Stat(); err == nil && confidential[name] && info.Mode().Perm()&0o044 != 0 {
 		in.warn(name+"_FILE", "file can be read by others than its owner", "")
 	}
 	text := strings.TrimSuffix(string(b), "\n")

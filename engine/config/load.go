@@ -89,7 +89,7 @@ func (r *raw) config(other map[string]string) *Config {
 		PublicHost: string(r.PublicHost), PublicPort: uint16(r.PublicPort),
 		AlignedDownloads: r.AlignedDownloads == 1, HybridKeyShare: r.HybridKeyShare == 1,
 		ClockBehind: r.ClockSkew.behind, ClockAhead: r.ClockSkew.ahead,
-		MaxConnections: int(r.MaxConnections), AdminListen: string(r.AdminListen), StateDir: string(r.StateDir),
+		MaxConnections: int(r.MaxConnections), AdminListen: string(r.AdminListen), AdminToken: Token(r.AdminToken), StateDir: string(r.StateDir),
 		LogLevel: slogLevel[r.LogLevel], LogFormat: logFormats[r.LogFormat],
 		DrainTimeout:     time.Duration(r.DrainTimeout),
 		HandshakeTimeout: time.Duration(r.HandshakeTimeout),
@@ -145,15 +145,30 @@ func (in *input) crossCheck(c *Config) {
 	if c.Front.Builtin && c.FrontProxyProtocol != 0 {
 		in.warn(Prefix+"FRONT_PROXY_PROTOCOL", "has no effect on the built-in page", "")
 	}
-	if a, err := netip.ParseAddrPort(c.AdminListen); err == nil && !a.Addr().IsLoopback() {
-		in.warn(Prefix+"ADMIN_LISTEN", "is open to other machines and asks for no password", "keep it behind a firewall, or use 127.0.0.1")
-	}
+	in.checkAdmin(c)
 	in.checkEdge(c)
 	in.checkQuiet(c)
 	for dc, list := range c.DC {
 		if !slices.ContainsFunc(list, c.IPPreference.allows) {
 			in.problem(dcVariable(dc), fmt.Sprintf("holds no address that %sIP_PREFERENCE=%s allows", Prefix, c.IPPreference), "")
 		}
+	}
+}
+
+// checkAdmin says who else can read the admin pages.
+func (in *input) checkAdmin(c *Config) {
+	if c.AdminListen == AdminOff && c.AdminToken != "" {
+		in.warn(Prefix+"ADMIN_TOKEN", "has no effect: no admin address is served", "")
+	}
+	a, err := netip.ParseAddrPort(c.AdminListen)
+	switch {
+	case err != nil || a.Addr().IsLoopback():
+	case c.AdminToken == "":
+		in.warn(Prefix+"ADMIN_LISTEN", "is open to other machines and asks for no password",
+			"keep it behind a firewall, or use 127.0.0.1, or set "+Prefix+"ADMIN_TOKEN_FILE")
+	default:
+		in.warn(Prefix+"ADMIN_LISTEN", "is open to other machines: the token goes there in clear, and the health pages ask for none",
+			"keep it behind a firewall, or use 127.0.0.1")
 	}
 }
 

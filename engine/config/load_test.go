@@ -62,7 +62,7 @@ func TestEverySetting(t *testing.T) {
 		"SLUICE_IP_PREFERENCE=prefer-ipv6", "SLUICE_DC_2=192.0.2.1:80, 2001:db8::2", "SLUICE_DC_203=[::1]:1", "SLUICE_DC_TEST_3=127.0.0.1:2",
 		"SLUICE_ALIGNED_DOWNLOADS=off", "SLUICE_HYBRID_KEY_SHARE=on", "SLUICE_CLOCK_SKEW=90s", "SLUICE_MAX_CONNECTIONS=77",
 		"SLUICE_HANDSHAKE_TIMEOUT=3s", "SLUICE_IDLE_TIMEOUT=1h", "SLUICE_KEEPALIVE=2m", "SLUICE_DRAIN_TIMEOUT=0", "SLUICE_ADMIN_LISTEN=/run/admin.sock",
-		"SLUICE_STATE_DIR=/srv/sluice/", "SLUICE_LOG_LEVEL=warn", "SLUICE_LOG_FORMAT=json")
+		"SLUICE_ADMIN_TOKEN="+sampleToken, "SLUICE_STATE_DIR=/srv/sluice/", "SLUICE_LOG_LEVEL=warn", "SLUICE_LOG_FORMAT=json")
 	nlb := Edge{Profile: "aws-nlb", Mode: Proxied, Header: Required, Outsiders: ToFront}
 	want := &Config{
 		Listen: []netip.AddrPort{
@@ -76,7 +76,7 @@ func TestEverySetting(t *testing.T) {
 			10003: {netip.MustParseAddrPort("127.0.0.1:2")},
 		},
 		IPPreference: PreferIPv6, PublicHost: "proxy.example.org", PublicPort: 4430, HybridKeyShare: true,
-		ClockBehind: 90 * time.Second, ClockAhead: 90 * time.Second, MaxConnections: 77, AdminListen: "unix:/run/admin.sock",
+		ClockBehind: 90 * time.Second, ClockAhead: 90 * time.Second, MaxConnections: 77, AdminListen: "unix:/run/admin.sock", AdminToken: sampleToken,
 		StateDir: "/srv/sluice", LogLevel: slog.LevelWarn, LogFormat: "json",
 		IdleTimeout: time.Hour, KeepAlive: 2 * time.Minute, HandshakeTimeout: 3 * time.Second,
 	}

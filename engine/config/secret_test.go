@@ -87,6 +87,36 @@ func TestCheckHost(t *testing.T) {
 	}
 }
 
+func TestLooksSecret(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		want bool
+	}{
+		{sampleHex, true},
+		{sample.Base64(), true},
+		{sampleHex[2:34], true},
+		{sampleHex[:33], true}, // cut in the middle of a byte
+		{"0123456789abcdef", true},
+		{"0123456789abcde", false},
+		{"aB3aB3aB3aB3aB3a", true}, // base64
+		{"aB3aB3aB3aB3aB3", false},
+		{"web-server-of-stage-2", false},
+		{"WEB-SERVER-OF-STAGE-2", false},
+		{"0123456789abcdef0123456789abcdef.storage.example.org", false},
+		{"www.example.org", false},
+		{"localhost", false},
+	} {
+		if got := looksSecret(tt.name); got != tt.want {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		}
+		_, err := Load([]string{"SLUICE_PUBLIC_HOST=" + tt.name})
+		_, err2 := Load([]string{"SLUICE_FRONT=" + tt.name + ":443"})
+		if (err != nil) != tt.want || (err2 != nil) != tt.want {
+			t.Errorf("%s as a host: %v; as a front: %v", tt.name, err, err2)
+		}
+	}
+}
+
 func TestNewSecret(t *testing.T) {
 	got, err := NewSecret("Example.ORG", bytes.NewReader(sample.Key[:]))
 	if err != nil || got != sample {

@@ -50,6 +50,7 @@ type raw struct {
 	KeepAlive          keepAlive        `env:"KEEPALIVE"`
 	DrainTimeout       drainTimeout     `env:"DRAIN_TIMEOUT" envDefault:"30s"`
 	AdminListen        adminAddress     `env:"ADMIN_LISTEN" envDefault:"127.0.0.1:9180"`
+	AdminToken         adminToken       `env:"ADMIN_TOKEN"`
 	StateDir           directory        `env:"STATE_DIR"`
 	LogLevel           logLevel         `env:"LOG_LEVEL" envDefault:"info"`
 	LogFormat          logFormat        `env:"LOG_FORMAT" envDefault:"text"`
@@ -77,6 +78,9 @@ const (
 
 // placeholder stands for a secret in the sample file. It is refused: a valid one would end up in use.
 const placeholder = "what-sluice-secret-HOST-prints"
+
+// tokenPlaceholder stands for a token there, and is refused as well: a blank is none of a token's characters.
+const tokenPlaceholder = "what openssl rand -hex 24 prints"
 
 const dcTakes = "address:port, commas between several; without a port, 443"
 
@@ -250,8 +254,15 @@ var settings = []setting{
 	},
 	{
 		name: "ADMIN_LISTEN", section: sectionProcess, takes: "address:port, unix:/path or off",
-		text: "Where `/metrics`, `/healthz` and `/readyz` are served. There is no password: keep it on this machine or on a private network.",
+		text: "Where `/metrics`, `/healthz` and `/readyz` are served, without TLS: keep it on this machine or on a private network. A unix socket can be used by its owner and group.",
 		show: func(c *Config) string { return c.AdminListen },
+	},
+	{
+		name: "ADMIN_TOKEN", section: sectionProcess, takes: fmt.Sprintf("%d to %d letters, digits and `-._~+/=`", minToken, maxToken),
+		otherwise: "none: whoever reaches the address is answered", example: tokenPlaceholder,
+		text: "What a request for `/metrics` must bring, as `Authorization: Bearer TOKEN`. The health pages, which load balancers ask for, never want it. `openssl rand -hex 24` makes one.\n\n" +
+			"Better given as a file (`SLUICE_ADMIN_TOKEN_FILE`), as Prometheus takes it too (`credentials_file`).",
+		show: func(c *Config) string { return c.AdminToken.String() },
 	},
 	{
 		name: "STATE_DIR", section: sectionProcess, takes: "a directory",

@@ -18,8 +18,8 @@ func refuse(hint, format string, args ...any) error {
 	return &fault{text: fmt.Sprintf(format, args...), hint: hint}
 }
 
-// quote repeats a refused value, unless it could be a secret that was put into the wrong variable: it is long, or
-// has a run of characters in which a key could be written.
+// quote repeats a refused value, unless it could be a secret or a token that was put into the wrong variable: it is long, or
+// has a run of characters in which a key or the shortest token could be written.
 func quote(text string) string {
 	run := 0
 	for _, c := range []byte(text) {
@@ -27,7 +27,7 @@ func quote(text string) string {
 			run = 0
 			continue
 		}
-		if run++; run >= 22 {
+		if run++; run >= minToken {
 			return "the value"
 		}
 	}

@@ -1,0 +1,11 @@
+package sandbox
+
+import "golang.org/x/sys/unix"
+
+const (
+	callArchPrctl = absent
+	callEpollWait = absent
+	callFstatat   = unix.SYS_FSTATAT
+
+	auditArch = unix.AUDIT_ARCH_AARCH64
+)
