@@ -74,10 +74,9 @@ func (e *Engine) runGnet() error {
 	for _, a := range e.listening {
 		addrs = append(addrs, gnetAddr(a))
 	}
-	return gnet.Rotate(h, addrs,
+	return gnet.Rotate(h, addrs, append(e.tuned(),
 		gnet.WithNumEventLoop(len(e.loops)), gnet.WithReusePort(true), gnet.WithReuseAddr(true), gnet.WithLockOSThread(true),
-		gnet.WithTCPNoDelay(gnet.TCPNoDelay), gnet.WithTCPKeepAlive(time.Minute), gnet.WithTCPKeepInterval(20*time.Second), gnet.WithTCPKeepCount(4),
-		gnet.WithReadBufferCap(32<<10), gnet.WithWriteBufferCap(1<<10), gnet.WithLogger(gnetLog{e}))
+		gnet.WithReadBufferCap(32<<10), gnet.WithWriteBufferCap(1<<10), gnet.WithLogger(gnetLog{e}))...)
 }
 
 // gnetAddr writes an address as gnet wants it: it takes a literal [::] for IPv6 alone, and no host for both families.

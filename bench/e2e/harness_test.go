@@ -18,13 +18,17 @@ import (
 	"time"
 
 	"sluice/bench/client"
+	"sluice/bench/deny"
 	"sluice/bench/stand"
 )
 
 // binary is the proxy under test, built once from this tree.
 var binary string
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+func TestMain(m *testing.M) {
+	deny.Main()
+	os.Exit(run(m))
+}
 
 func run(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "sluice-e2e-")
