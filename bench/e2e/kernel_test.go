@@ -122,12 +122,21 @@ func (l *lack) serves(t *testing.T, r *rig) {
 	if err := stand.CheckRest(tail, 9, 300_000); err != nil {
 		t.Errorf("a session's end: %v", err)
 	}
+	// What was sent before a reset comes, though it has not left yet when the reset does.
+	slow := r.dial(t, client.Config{ReceiveBuffer: 8 << 10})
+	const late = 60_000
+	request(t, slow, stand.Request{Op: stand.Down, Size: late, Seed: 4})
+	request(t, slow, stand.Request{Op: stand.Reset})
+	eventually(t, "the data centre's reset", func() error { return wantNone(r.dc.Open() - 1) })
+	if err := stand.CheckStream(slow, 4, late); err != nil {
+		t.Errorf("before a reset: %v", err)
+	}
 	gone := r.dial(t, client.Config{})
 	request(t, gone, stand.Request{Op: stand.Reset})
 	if n, err := io.Copy(io.Discard, gone); n > 0 {
 		t.Errorf("after a reset: %d bytes, %v", n, err)
 	}
-	for _, c := range []io.Closer{c, s, tail, gone} {
+	for _, c := range []io.Closer{c, s, tail, slow, gone} {
 		_ = c.Close()
 	}
 	for _, state := range []string{"handshake", "relay", "front"} {
