@@ -19,6 +19,7 @@ import (
 
 	"sluice/bench/client"
 	"sluice/bench/deny"
+	"sluice/bench/leak"
 	"sluice/bench/stand"
 )
 
@@ -44,7 +45,7 @@ func run(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "the proxy does not build: %v\n%s", err, out)
 		return 1
 	}
-	return m.Run()
+	return leak.Check(m).Run()
 }
 
 // patience bounds every single wait of these tests.
