@@ -134,6 +134,9 @@ func parseFront(text string) (Front, error) {
 	if a, err := netip.ParseAddr(host); err == nil {
 		return frontAt(a, uint16(n))
 	}
+	if strings.EqualFold(host, "unix") { // a web site of that name could not be told from a socket
+		return Front{}, refuse("write unix:/path", "%s names a unix socket without its path", quote(text))
+	}
 	return Front{Network: "tcp", Host: strings.ToLower(host), Port: uint16(n)}, checkName(host, frontHint)
 }
 
