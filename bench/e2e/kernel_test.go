@@ -92,6 +92,7 @@ func allLacks() (all lack) {
 func TestKernelLacks(t *testing.T) {
 	for _, l := range append(lacks, allLacks()) {
 		t.Run(l.name, func(t *testing.T) {
+			t.Parallel()
 			for _, aligned := range []string{"on", "off"} {
 				r := startRig(t, l.settings.with(env{"SLUICE_ALIGNED_DOWNLOADS": aligned}), append(slices.Clone(l.prefix), deny.Argv(l.rules, binary)...)...)
 				l.serves(t, r)
