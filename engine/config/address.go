@@ -115,7 +115,7 @@ func parseFront(text string) (Front, error) {
 		return Front{}, refuse(frontHint, "%s is a URL", quote(text))
 	}
 	if p, ok := unixPath(text); ok {
-		return Front{Network: "unix", Host: p}, checkUnixPath(p)
+		return Front{Network: "unix", Host: path.Clean(p)}, checkUnixPath(p)
 	}
 	if a, err := netip.ParseAddr(text); err == nil {
 		return frontAt(a, frontPort)

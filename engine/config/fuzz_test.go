@@ -26,7 +26,7 @@ func FuzzSettings(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again := env[:1]
+		again := []string{env[0]}
 		for _, l := range c.Effective() {
 			if !l.Default && l.Variable != Prefix+"SECRET" {
 				again = append(again, l.Variable+"="+l.Value)
