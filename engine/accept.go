@@ -14,7 +14,6 @@ import (
 
 	"sluice/bpf"
 	"sluice/engine/config"
-	"sluice/splice"
 )
 
 // errNoDescriptors puts a start off: gnet that runs out of them half-way leaves listeners behind that nobody accepts from.
@@ -75,11 +74,9 @@ func (e *Engine) runGnet() error {
 	for _, a := range e.listening {
 		addrs = append(addrs, gnetAddr(a))
 	}
-	return gnet.Rotate(h, addrs,
+	return gnet.Rotate(h, addrs, append(e.tuned(),
 		gnet.WithNumEventLoop(len(e.loops)), gnet.WithReusePort(true), gnet.WithReuseAddr(true), gnet.WithLockOSThread(true),
-		gnet.WithTCPNoDelay(gnet.TCPNoDelay), gnet.WithTCPKeepAlive(e.keepAlive), gnet.WithTCPKeepInterval(splice.KeepAliveAgain(e.keepAlive)),
-		gnet.WithTCPKeepCount(splice.KeepAliveCount),
-		gnet.WithReadBufferCap(32<<10), gnet.WithWriteBufferCap(1<<10), gnet.WithLogger(gnetLog{e}))
+		gnet.WithReadBufferCap(32<<10), gnet.WithWriteBufferCap(1<<10), gnet.WithLogger(gnetLog{e}))...)
 }
 
 // gnetAddr writes an address as gnet wants it: it takes a literal [::] for IPv6 alone, and no host for both families.

@@ -42,19 +42,23 @@ const (
 	refusedOutsider    refusal = "outsider" // not from the load balancer's ranges
 )
 
-// raiseDescriptors lifts RLIMIT_NOFILE to its hard limit and returns what now holds.
+// usualDescriptors is what a process may have where nobody has said otherwise.
+const usualDescriptors = 1024
+
+// raiseDescriptors lifts RLIMIT_NOFILE to its hard limit and returns what now holds, as far as it is known: also with an error.
 func raiseDescriptors() (int64, error) {
 	var r unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
-		return 0, fmt.Errorf("getrlimit: %w", err)
+		return usualDescriptors, fmt.Errorf("getrlimit: %w", err)
 	}
-	if r.Cur < r.Max {
+	var err error
+	if now := r.Cur; r.Cur < r.Max {
 		r.Cur = r.Max
-		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
-			return 0, fmt.Errorf("setrlimit: %w", err)
+		if err = unix.Setrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
+			r.Cur, err = now, fmt.Errorf("setrlimit: %w", err)
 		}
 	}
-	return int64(min(r.Cur, 1<<30)), nil
+	return int64(min(r.Cur, 1<<30)), err
 }
 
 // newBudget divides the descriptors there are. A limit of 0 connections means as many as fit.

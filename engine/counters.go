@@ -137,7 +137,7 @@ func (e *Engine) registerGauges() {
 	m.CounterFunc("sluice_loop_panics_total", func() uint64 { return e.panics.Load() + uint64(panicked()) })
 	total("sluice_pipe_exhausted_total", func(s *splice.Stats) uint64 { return s.NoPipe.Load() })
 	total("sluice_pipe_reclaimed_total", func(s *splice.Stats) uint64 { return s.Reclaimed.Load() })
-	m.Gauge("sluice_splice_supported", func() float64 { return metric.Bool(e.loops[0].Stats().Splices.Load()) })
+	m.Gauge("sluice_splice_supported", func() float64 { return metric.Bool(e.splices()) })
 	gauge("sluice_fds_used", e.budget.used)
 	gauge("sluice_fds_limit", func() int64 { return e.budget.descriptors })
 	m.CounterFunc("sluice_engine_restarts_total", e.restarts.Load)

@@ -97,7 +97,7 @@ func New(cfg *config.Config, log *slog.Logger, version string) (*Engine, error) 
 	e.limited = newLimited(log, hintEvery, func() { e.logDropped.Inc(e.offLoop()) })
 	limit, err := raiseDescriptors()
 	if err != nil {
-		return nil, fmt.Errorf("descriptor limit: %w", err)
+		log.Warn("the limit of descriptors cannot be raised", slog.Int64("limit", limit), slog.String("error", err.Error()))
 	}
 	pipes := max(min(pipesPerLoop, allPipes/loops), 1)
 	e.budget = newBudget(limit, loops, pipes*loops, cfg.MaxConnections)
@@ -125,6 +125,7 @@ func New(cfg *config.Config, log *slog.Logger, version string) (*Engine, error) 
 		}
 		e.loops = append(e.loops, loop)
 	}
+	e.noteCopies()
 	e.registerGauges()
 	return e, nil
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"sluice/bench/client"
+	"sluice/bench/leak"
 	"sluice/bench/stand"
 	"sluice/engine/config"
 )
@@ -23,28 +23,8 @@ import (
 // patience bounds every wait; nothing passes or fails by it but what would hang.
 const patience = 20 * time.Second
 
-// TestMain fails the package when a test leaves a descriptor behind.
-func TestMain(m *testing.M) {
-	before := descriptors()
-	code := m.Run()
-	for range 100 {
-		if code != 0 || descriptors() <= before {
-			os.Exit(code)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	fmt.Fprintf(os.Stderr, "FAIL: %d descriptors open, %d before the tests: %v\n", descriptors(), before, openFiles())
-	os.Exit(1)
-}
-
-// descriptors counts what is open, once the runtime's own poller exists.
-func descriptors() int {
-	if ln, err := net.Listen("tcp", "127.0.0.1:0"); err == nil {
-		_ = ln.Close()
-	}
-	list, _ := os.ReadDir("/proc/self/fd")
-	return len(list)
-}
+// TestMain fails the package when its tests leave a descriptor, a goroutine or a process behind.
+func TestMain(m *testing.M) { os.Exit(leak.Check(m).Run()) }
 
 var secret = client.Secret{Key: [16]byte{1, 2, 3}, Host: "front.example"}
 
@@ -243,13 +223,4 @@ func mustEnd(t *testing.T, r io.Reader) {
 	if b, err := io.ReadAll(r); err != nil || len(b) > 0 {
 		t.Fatalf("%q, %v; want the end", b, err)
 	}
-}
-
-func openFiles() (names []string) {
-	list, _ := os.ReadDir("/proc/self/fd")
-	for _, f := range list {
-		to, _ := os.Readlink("/proc/self/fd/" + f.Name())
-		names = append(names, f.Name()+"="+to)
-	}
-	return names
 }

@@ -39,12 +39,12 @@ func (c *conn) readHello() bool {
 	if !c.outside() {
 		why = c.admitHello(&h)
 	}
-	if why == accepted && !c.sendFlight(&h) {
-		why = flightFailed
+	if why == accepted {
+		why = c.sendFlight(&h)
 	}
 	switch why {
 	case accepted:
-	case flightFailed:
+	case flightFailed, frameEnd:
 		c.quit(why)
 		return false
 	default:
@@ -105,18 +105,24 @@ func (s *shard) verify(users []*access.User, h *faketls.Hello) (*access.User, ui
 }
 
 // sendFlight answers the hello in one write. It goes straight to the descriptor: gnet's outbound buffer must stay empty, for
-// what it holds at a hand-off is lost. A fresh socket takes more than a flight, so less is an error.
-func (c *conn) sendFlight(h *faketls.Hello) bool {
+// what it holds at a hand-off is lost. A fresh socket takes more than a flight, so less is an error; a client that has reset meanwhile is none of ours.
+func (c *conn) sendFlight(h *faketls.Hello) cause {
 	s := c.shard
 	shape := *c.live.sites.choice.For(faketls.AppendLower(s.scratch[:0], h.Name)).shape.Load()
 	shape.Hybrid = shape.Hybrid && c.live.cfg.HybridKeyShare
 	flight, err := faketls.AppendFlight(s.flight[:0], s.mac, &c.user.Key, h, shape, rand.Reader)
 	if err != nil {
-		return false
+		return flightFailed
 	}
 	s.flight = flight
 	n, err := unix.SendmsgN(c.gnet.Fd(), flight, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
-	return err == nil && n == len(flight)
+	switch {
+	case err == unix.ECONNRESET || err == unix.EPIPE:
+		return frameEnd
+	case err != nil || n < len(flight):
+		return flightFailed
+	}
+	return accepted
 }
 
 // readFrame waits for the client's 64-byte frame, and hands the connection over when it is whole. Whoever is here has proved

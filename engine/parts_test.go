@@ -185,6 +185,27 @@ func (w wired) Fd() int              { return w.fd }
 func (w wired) LocalAddr() net.Addr  { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 443} }
 func (w wired) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 1234} }
 
+// A client that shows the secret and is gone before the flight has left is no fault of ours: not in the counters, and not in the log.
+func TestFlightToNobody(t *testing.T) {
+	e := offline(t)
+	var log bytes.Buffer
+	e.limited = newLimited(slog.New(slog.NewTextHandler(&log, nil)), 0, func() {})
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(pair[0])
+	_ = unix.Close(pair[1])
+	h := &handler{engine: e}
+	s := newShard(h, 0, nil)
+	c := h.newConn(wired{fd: pair[0]}, s)
+	s.admit(c)
+	s.keep(c, client.Hello{Host: secret.Host}.Sign(secret.Key))
+	if action := c.advance(); action != gnet.Close || e.handshakes[frameEnd].Value() != 1 || log.Len() > 0 {
+		t.Errorf("%v, %d counted as %s, log: %s", action, e.handshakes[frameEnd].Value(), frameEnd, &log)
+	}
+}
+
 // A handshake, from the first byte to the hand-off, costs a fixed and small number of allocations, and a refused stranger fewer.
 func TestAllocationsPerHandshake(t *testing.T) {
 	e := offline(t)

@@ -2,14 +2,18 @@ package faketls
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"math/rand/v2"
 	"net"
 	"slices"
+	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
+	"unicode/utf8"
 )
 
 // wireConn is a connection on which b has come, and after it nothing more.
@@ -65,6 +69,54 @@ func FuzzParseHello(f *testing.F) {
 			checkReject(t, r, b, info)
 		case info != nil:
 			t.Errorf("crypto/tls has a whole hello, we have %v", err)
+		}
+	})
+}
+
+// FuzzFlight: whatever hello is accepted, and whatever the front is like, the answer is a flight that clients take and that TLS allows, and
+// without randomness there is none.
+func FuzzFlight(f *testing.F) {
+	for i, v := range vectors(f) {
+		f.Add(v.wire, uint64(i), uint16(0x1301+i), uint16(3000*i), uint8(i))
+	}
+	f.Add(spec{}.wire(), uint64(9), uint16(0), uint16(65535), uint8(7))
+	f.Fuzz(func(t *testing.T, b []byte, seed uint64, suite, record uint16, flags uint8) {
+		h, _, err := ParseHello(b, make([]byte, MaxHello))
+		if err != nil {
+			return
+		}
+		shape := Shape{Cipher: suite, Record: int(record), Hybrid: flags&1 != 0, KeyShareFirst: flags&2 != 0, ECDSA: flags&4 != 0}
+		before := []byte("what was there before")
+		flight, err := AppendFlight(before, NewMAC(), &testKey, &h, shape, random(byte(seed)))
+		if err != nil || !bytes.HasPrefix(flight, before) {
+			t.Fatalf("%v", err)
+		}
+		hello, sealed := checkFlight(t, flight[len(before):], testKey, h.Random)
+		if !bytes.Contains(hello, h.SessionID) || len(sealed) > MaxFlightRecord {
+			t.Errorf("%x, and a record of %d bytes", hello, len(sealed))
+		}
+		want := cmp.Or(int(record), DefaultRecord)
+		if off := len(sealed) - min(want, MaxFlightRecord); off < -1 || off > 1 || off != 0 && !shape.ECDSA {
+			t.Errorf("a record of %d bytes, want %d", len(sealed), want)
+		}
+		if none, err := AppendFlight(before, NewMAC(), &testKey, &h, shape, iotest.ErrReader(errSeen)); err == nil || !bytes.Equal(none, before) {
+			t.Errorf("without randomness: %x, %v", none, err)
+		}
+	})
+}
+
+// FuzzName: names are equal when they are after their letters have been made small.
+func FuzzName(f *testing.F) {
+	f.Add([]byte("Front.Example"), "front.example")
+	f.Add([]byte("a\xc3\x84"), "a\xc3\xa4")
+	f.Add([]byte("@[`{"), "@[`{")
+	f.Fuzz(func(t *testing.T, name []byte, other string) {
+		small := string(AppendLower(nil, name))
+		if EqualName(name, other) != (small == other) || !EqualName(name, small) || len(small) != len(name) {
+			t.Errorf("%q is %q in small letters; %q", name, small, other)
+		}
+		if utf8.Valid(name) && !strings.EqualFold(small, string(name)) {
+			t.Errorf("%q in small letters is %q", name, small)
 		}
 	})
 }

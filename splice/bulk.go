@@ -37,9 +37,9 @@ func (l *Loop) takeSplice(r *relay, h int) int {
 		into = l.loom.intake
 	}
 	n, e := sysSplice(r.side[h].fd, into.w, min(spliceUnit<<x.burst, burstSize, into.size))
-	if e == unix.EINVAL || e == unix.ENOSYS { // this kernel, or this socket, cannot
+	if cannotSplice(e) { // this socket cannot
 		l.cfg.NoSplice = true
-		l.stats.Splices.Store(false)
+		l.noteSplices()
 		x.shrink()
 		return 0
 	}

@@ -14,34 +14,15 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"sluice/bench/leak"
 )
 
 // patience bounds every wait of these tests; nothing passes or fails by it but what would hang.
 const patience = 20 * time.Second
 
-// TestMain fails the package when a test leaves a descriptor behind.
-func TestMain(m *testing.M) {
-	before := descriptors()
-	code := m.Run()
-	for range 100 {
-		if code != 0 || descriptors() <= before {
-			os.Exit(code)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	fmt.Fprintf(os.Stderr, "FAIL: %d descriptors open, %d before the tests\n", descriptors(), before)
-	os.Exit(1)
-}
-
-// descriptors counts what is open, once the runtime's own poller exists.
-func descriptors() int {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err == nil {
-		_ = ln.Close()
-	}
-	list, _ := os.ReadDir("/proc/self/fd")
-	return len(list)
-}
+// TestMain fails the package when its tests leave a descriptor, a goroutine or a process behind.
+func TestMain(m *testing.M) { os.Exit(leak.Check(m).Run()) }
 
 // startLoop runs a loop until the test ends.
 func startLoop(t testing.TB, cfg Config) *Loop {

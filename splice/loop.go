@@ -79,7 +79,6 @@ type Loop struct {
 // New makes a loop with its epoll and its pipes. The caller runs it, or closes it.
 func New(cfg Config) (*Loop, error) {
 	l := &Loop{cfg: cfg.withDefaults(), shadows: map[uint64]*relay{}, epoch: time.Now(), scratch: make([]byte, scratchSize)}
-	l.pipes.limit = l.cfg.Pipes
 	l.wheel = wheel.New(wheelTick, wheelSlots, 0)
 	l.initGaps()
 	var err error
@@ -95,13 +94,17 @@ func New(cfg Config) (*Loop, error) {
 		l.closeOwn()
 		return nil, fmt.Errorf("splice: epoll_ctl: %w", err)
 	}
+	if !l.cfg.NoSplice && !hasSplice() {
+		l.cfg.NoSplice, l.cfg.Pipes = true, 0
+	}
+	l.pipes.limit = l.cfg.Pipes
 	if !l.cfg.NoSplice {
 		l.pipes.fill()
 		if l.pipes.size >= PipeSize { // in less a burst with its headers finds no room, and copying is cheaper
 			l.loom.set()
 		}
 	}
-	l.stats.Splices.Store(!l.cfg.NoSplice)
+	l.noteSplices()
 	l.countPipes()
 	return l, nil
 }
@@ -299,6 +302,8 @@ func (l *Loop) register(r *relay, which int) unix.Errno {
 	}
 	return 0
 }
+
+func (l *Loop) noteSplices() { l.stats.Splices.Store(!l.cfg.NoSplice && l.loom.ready()) }
 
 func (l *Loop) countPipes() {
 	l.stats.PipesIdle.Store(int64(len(l.pipes.idle)))

@@ -49,7 +49,7 @@ type Stats struct {
 	PipesIdle atomic.Int64
 	PipesBusy atomic.Int64
 	PipeSize  atomic.Int64
-	Splices   atomic.Bool   // whether pipes are used at all
+	Splices   atomic.Bool   // whether downloads go through pipes, in the kernel alone
 	NoPipe    atomic.Uint64 // bursts that had to be copied, for want of a pipe
 	Reclaimed atomic.Uint64 // stalled pipes drained into memory
 	HeldBytes atomic.Int64  // in chunks of relays whose sink is full

@@ -49,6 +49,18 @@ func sysSplice(from, to int32, n int) (int, unix.Errno) {
 	}
 }
 
+// cannotSplice says whether an error of splice is about the call and not about what passes through it: a kernel without it, a filter that
+// forbids it (containers' answer EPERM), a socket that does not do it.
+func cannotSplice(e unix.Errno) bool {
+	return e == unix.ENOSYS || e == unix.EINVAL || e == unix.EPERM || e == unix.EACCES || e == unix.EOPNOTSUPP
+}
+
+// hasSplice asks for the call itself: what there is of it complains of a descriptor that is none.
+func hasSplice() bool {
+	_, e := sysSplice(-1, -1, 1)
+	return !cannotSplice(e)
+}
+
 // sysTee repeats the first n bytes of one pipe in another; they stay in the first.
 func sysTee(from, to int32, n int) (int, unix.Errno) {
 	for {
@@ -94,12 +106,13 @@ func sysSocketError(fd int32) unix.Errno {
 	return unix.Errno(value)
 }
 
-// sysUnsent is the number of bytes that have been given to a socket and not been acknowledged by its peer (SIOCOUTQ).
+// sysUnsent is the number of bytes that have been given to a socket and not been acknowledged by its peer (SIOCOUTQ); where that
+// cannot be known, as if there were some: a tail is then given its time.
 func sysUnsent(fd int32) int {
 	var value int32
 	_, _, e := unix.RawSyscall(unix.SYS_IOCTL, uintptr(fd), unix.TIOCOUTQ, uintptr(unsafe.Pointer(&value)))
 	if e != 0 {
-		return 0
+		return 1
 	}
 	return int(value)
 }

@@ -117,6 +117,7 @@ func (l *Loop) spill(r *relay, h, n, owed int) {
 func (l *Loop) reset() {
 	l.loom.close()
 	l.loom.set()
+	l.noteSplices()
 }
 
 // broken ends a relay of which a pipe does not hold what it was given.

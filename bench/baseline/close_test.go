@@ -64,8 +64,8 @@ func dial(t *testing.T, to netip.AddrPort) *net.TCPConn {
 func TestHalfClose(t *testing.T) {
 	far := lastWord(t)
 	raw, plain := free(t), free(t)
-	go func() { _ = Raw(raw, []netip.AddrPort{far}) }()
-	go func() { _ = Plain(PlainConfig{Listen: plain, DC: far, Front: far}) }()
+	relay(t, "raw", raw, far)
+	relay(t, "plain", plain, far)
 	for name, at := range map[string]netip.AddrPort{"raw": raw, "plain, a stranger": plain} {
 		for _, size := range []int{5, 70_000, 3 << 20} {
 			c := dial(t, at)

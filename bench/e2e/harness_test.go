@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"sluice/bench/client"
+	"sluice/bench/deny"
+	"sluice/bench/leak"
 	"sluice/bench/sandbox"
 	"sluice/bench/stand"
 )
@@ -27,6 +29,7 @@ var binary string
 
 func TestMain(m *testing.M) {
 	sandbox.Main()
+	deny.Main()
 	os.Exit(run(m))
 }
 
@@ -48,7 +51,7 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	return m.Run()
+	return leak.Check(m).Run()
 }
 
 // wrap lets every proxy of the run start in another way, if that is asked for. With SLUICE_TRACE=folder strace leaves there, in a file for

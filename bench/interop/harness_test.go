@@ -22,11 +22,19 @@ import (
 	"time"
 
 	"sluice/bench/client"
+	"sluice/bench/leak"
+	"sluice/bench/sandbox"
 	"sluice/bench/stand"
 )
 
 // patience bounds every single wait of these tests.
 const patience = 20 * time.Second
+
+// TestMain fails the package when its tests leave a descriptor, a goroutine or a process behind.
+func TestMain(m *testing.M) {
+	sandbox.Main()
+	os.Exit(leak.Check(m).Run())
+}
 
 var secret = client.Secret{Key: [16]byte{9, 8, 7, 6, 5, 4, 3, 2, 1, 2, 3, 4, 5, 6, 7, 8}, Host: "front.example"}
 

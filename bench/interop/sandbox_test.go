@@ -19,11 +19,6 @@ import (
 	"sluice/bench/stand"
 )
 
-func TestMain(m *testing.M) {
-	sandbox.Main()
-	os.Exit(m.Run())
-}
-
 const unit = "../../packaging/sluice.service"
 
 // TestUnit: systemd takes the unit without a word, and finds little in reach of the service.

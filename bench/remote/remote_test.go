@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"sluice/bench/leak"
 )
 
 // TestMain makes this test binary the process that the tests start.
@@ -19,7 +21,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	os.Exit(leak.Check(m).Run())
 }
 
 // serve answers "double" at once, keeps "later" until "now" comes, fails "fail", and dies of "die".

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice/bench/leak"
 	"sluice/bench/load"
 )
 
@@ -29,7 +30,7 @@ func TestMain(m *testing.M) {
 	if !errors.Is(err, errNoChild) {
 		exit(err)
 	}
-	os.Exit(m.Run())
+	os.Exit(leak.Check(m).Run())
 }
 
 // badRelay flips a bit of the 3,000th byte up or down, or of none.

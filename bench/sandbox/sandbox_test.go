@@ -14,13 +14,15 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"sluice/bench/leak"
 )
 
 var update = flag.Bool("update", false, "rewrite the files in packaging")
 
 func TestMain(m *testing.M) {
 	Main()
-	os.Exit(m.Run())
+	os.Exit(leak.Check(m).Run())
 }
 
 // TestWritten compares the files in packaging with the list.

@@ -9,11 +9,13 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"sluice/bench/leak"
 )
 
 // TestMain lets the test binary be the program itself, for the scripts and for the tests that start it.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"sluice": func() { os.Exit(sluice()) }})
+	testscript.Main(leak.Check(m), map[string]func(){"sluice": func() { os.Exit(sluice()) }})
 }
 
 // noRaceSleep spares each process under the race detector the second it sleeps at its end.

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -91,7 +92,7 @@ func parseFront(text string) (Front, error) {
 		return Front{}, refuse(frontHint, "%s is a URL", quote(text))
 	}
 	if p, ok := unixPath(text); ok {
-		return Front{Network: "unix", Host: p}, checkUnixPath(p)
+		return Front{Network: "unix", Host: path.Clean(p)}, checkUnixPath(p)
 	}
 	if a, err := netip.ParseAddr(text); err == nil {
 		return frontAt(a, frontPort)
@@ -109,6 +110,9 @@ func parseFront(text string) (Front, error) {
 	}
 	if a, err := netip.ParseAddr(host); err == nil {
 		return frontAt(a, uint16(n))
+	}
+	if strings.EqualFold(host, "unix") { // a web site of that name could not be told from a socket
+		return Front{}, refuse("write unix:/path", "%s names a unix socket without its path", quote(text))
 	}
 	return Front{Network: "tcp", Host: strings.ToLower(host), Port: uint16(n)}, checkName(host, frontHint)
 }

@@ -124,6 +124,7 @@ func TestRefused(t *testing.T) {
 		{"front port 0", "FRONT", "example.org:0", "is not a port"},
 		{"front is everything", "FRONT", "0.0.0.0:443", "not an address to connect to"},
 		{"front path is relative", "FRONT", "unix:run/web.sock", "begin with a slash"},
+		{"front path is missing", "FRONT", "Unix", "without its path"},
 		{"front path is long", "FRONT", "unix:/" + strings.Repeat("x", 107), "107 bytes at most"},
 		{"two fronts for every name", "FRONT", "127.0.0.1:1,127.0.0.1:2", "are both for every name"},
 		{"no front for every name", "FRONT", "a.example=127.0.0.1:1", "no front for all other names"},

@@ -12,12 +12,14 @@ import (
 	"testing"
 
 	proxyproto "github.com/pires/go-proxyproto"
+
+	"sluice/bench/leak"
 )
 
 func TestMain(m *testing.M) {
 	// The library's switch for nginx's mixed line, which is to be set before any parsing.
 	proxyproto.V1AcceptIPv4InTCP6 = true
-	os.Exit(m.Run())
+	os.Exit(leak.Check(m).Run())
 }
 
 func seed(f *testing.F) {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"sluice/faketls"
 )
@@ -133,6 +134,34 @@ func FuzzRecorder(f *testing.F) {
 		keyShareFirst(r.clear)
 	})
 }
+
+// FuzzLearn: a front that answers with anything and then hangs up is learned from or is a fault, and what was learned has a shape.
+func FuzzLearn(f *testing.F) {
+	f.Add([]byte("HTTP/1.1 400 Bad Request\r\n\r\n"))
+	f.Add([]byte{0x15, 3, 3, 0, 2, 2, 40})
+	f.Add(append([]byte{0x16, 3, 3, 0, 95}, serverHello(0x33, 0x2b)...))
+	f.Add(append([]byte{0x16, 3, 3, 0, 95}, append(serverHello(0x2b, 0x33), 0x14, 3, 3, 0, 1, 1, 0x17, 3, 3, 0, 4, 1, 2, 3, 4)...))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		flight, err := Learn(t.Context(), answers{bytes.NewReader(b)}, "front.example", nil)
+		if err != nil {
+			return
+		}
+		if shape, match, text := flight.Shape(); match.String() == "unknown" || text == "" || shape.Record > faketls.MaxFlightRecord {
+			t.Errorf("%+v: %+v, %v, %q", flight, shape, match, text)
+		}
+	})
+}
+
+// answers is a connection to a front that says what it says, whatever it is told.
+type answers struct{ *bytes.Reader }
+
+func (answers) Write(b []byte) (int, error)      { return len(b), nil }
+func (answers) Close() error                     { return nil }
+func (answers) LocalAddr() net.Addr              { return &net.TCPAddr{} }
+func (answers) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
+func (answers) SetDeadline(time.Time) error      { return nil }
+func (answers) SetReadDeadline(time.Time) error  { return nil }
+func (answers) SetWriteDeadline(time.Time) error { return nil }
 
 type readConn struct {
 	net.Conn

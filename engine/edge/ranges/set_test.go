@@ -177,25 +177,3 @@ func TestParseSources(t *testing.T) {
 		}
 	}
 }
-
-func FuzzParse(f *testing.F) {
-	f.Add([]byte("173.245.48.0/20\n# x\n2400:cb00::/32"))
-	f.Add([]byte(`{"prefixes":[{"ip_prefix":"192.0.2.0/24","region":"eu-west-1","service":"GLOBALACCELERATOR"}]}`))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		for _, read := range []parser{ParseList, ParseAWS, readAny} {
-			list, err := read(b)
-			if (err == nil) != (len(list) > 0) {
-				t.Fatalf("%d ranges and %v", len(list), err)
-			}
-			s := NewSet(list)
-			for _, p := range list {
-				if !s.Contains(p.Masked().Addr()) {
-					t.Fatalf("%v is not in the set of it", p)
-				}
-				if p.Bits() < leastBits4 {
-					t.Fatalf("%v let in", p)
-				}
-			}
-		}
-	})
-}
