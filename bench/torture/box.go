@@ -1,0 +1,87 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// childWord is the first argument of the program when it is to become the proxy.
+const childWord = "child"
+
+// box is the surroundings of a proxy: whose process it is, and who answers its system calls.
+type box struct {
+	user       int  // 0: root
+	supervised bool // a supervisor may refuse some of its system calls, and tells it the time
+	state      string
+	super      *supervisor
+}
+
+// command is what starts the proxy in the box. A nil box is no box.
+func (b *box) command(r *rig) ([]string, error) {
+	if b == nil {
+		return []string{r.sluice}, nil
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	args := []string{self, childWord, "-user", strconv.Itoa(b.user)}
+	if b.supervised {
+		if b.super, err = newSupervisor(r.dir + "/supervisor"); err != nil {
+			return nil, err
+		}
+		args = append(args, "-supervisor", b.super.path)
+	}
+	return append(args, "--", r.sluice), nil
+}
+
+// opened is called when the proxy runs.
+func (b *box) opened(int) error {
+	if b == nil || b.super == nil {
+		return nil
+	}
+	return b.super.ready()
+}
+
+func (b *box) close() {
+	if b != nil && b.super != nil {
+		b.super.close()
+	}
+}
+
+// child makes this process what a box says and then the program that follows. It returns only on failure.
+func child(args []string) error {
+	flags := flag.NewFlagSet(childWord, flag.ContinueOnError)
+	user := flags.Int("user", 0, "")
+	path := flags.String("supervisor", "", "")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if *path != "" {
+		if err := submit(*path); err != nil {
+			return fmt.Errorf("supervisor: %w", err)
+		}
+	}
+	if *user != 0 {
+		if err := syscall.Setgroups(nil); err != nil {
+			return err
+		}
+		if err := syscall.Setresgid(*user, *user, *user); err != nil {
+			return err
+		}
+		if err := syscall.Setresuid(*user, *user, *user); err != nil {
+			return err
+		}
+		// The change has cleared it.
+		if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
+			return err
+		}
+	}
+	rest := flags.Args()
+	return syscall.Exec(rest[0], rest, os.Environ())
+}

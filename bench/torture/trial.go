@@ -1,0 +1,267 @@
+package main
+
+import (
+	"fmt"
+	"time"
+)
+
+// victims are those a fault may hurt while it lasts. Nobody else may notice.
+type victims struct {
+	clients   bool // who comes with the secret meanwhile
+	strangers bool // who comes without
+	fronted   bool // sessions at the front
+	all       bool // nothing moves, though nothing may be lost
+}
+
+// fault is a thing that breaks.
+type fault struct {
+	name, about string
+	long        bool // in the long form alone
+	hurts       victims
+	box         func() *box // where the proxy runs; nil: nowhere special
+	// prepare makes what the fault needs before the proxy starts, and says its settings.
+	prepare func(t *trial) (env, error)
+	// strike begins the fault, and may take its time over it. What it returns ends the fault.
+	strike func(t *trial) (cease func() error, err error)
+	// after looks at what only this fault can show, when all is over.
+	after func(t *trial) error
+	// deadly faults end the proxy, and with it all sessions.
+	deadly bool
+}
+
+// trial is one fault's turn.
+type trial struct {
+	*rig
+	fault    fault
+	load     load
+	clients  *newcomers
+	visitors *newcomers
+	result   result
+	ends     []func() // of what the fault has made for itself
+}
+
+const patience = 30 * time.Second
+
+// defer_ has f run at the end of the trial.
+func (t *trial) atEnd(f func()) { t.ends = append(t.ends, f) }
+
+func (t *trial) notef(format string, args ...any) {
+	t.result.notes = append(t.result.notes, fmt.Sprintf(format, args...))
+}
+
+func (t *trial) problemf(format string, args ...any) {
+	t.result.problems = append(t.result.problems, fmt.Sprintf(format, args...))
+}
+
+// run gives a fault its turn.
+func run(f fault, o options) *result {
+	t := &trial{fault: f}
+	t.result.name = f.name
+	began := time.Now()
+	var err error
+	if t.rig, err = newRig(o); err == nil {
+		err = t.all()
+	}
+	if err != nil {
+		t.problemf("%v", err)
+	}
+	t.wrapUp()
+	t.result.took = time.Since(began)
+	return &t.result
+}
+
+// wrapUp ends what is left of a trial and keeps the proxy's last words.
+func (t *trial) wrapUp() {
+	for _, n := range []*newcomers{t.clients, t.visitors} {
+		if n != nil {
+			n.end()
+		}
+	}
+	for _, s := range t.load.sessions {
+		_ = s.conn.Close()
+	}
+	for i := len(t.ends) - 1; i >= 0; i-- {
+		t.ends[i]()
+	}
+	if t.rig == nil {
+		return
+	}
+	if t.proxy != nil {
+		if n, err := t.proxy.Metric("sluice_loop_panics_total"); err == nil && n != 0 {
+			t.problemf("%v panics", n)
+		}
+	}
+	err := t.rig.close()
+	if t.proxy != nil {
+		if err != nil {
+			t.problemf("the proxy's end: %v", err)
+		}
+		t.result.log = t.proxy.Log()
+	}
+}
+
+// all is the turn: rest, load, fault, load, rest.
+func (t *trial) all() error {
+	settings, b := env{}, (*box)(nil)
+	var err error
+	if t.fault.box != nil {
+		b = t.fault.box()
+	}
+	if t.fault.prepare != nil {
+		if settings, err = t.fault.prepare(t); err != nil {
+			return fmt.Errorf("prepare: %w", err)
+		}
+	}
+	if err = t.start(settings, b); err != nil {
+		return err
+	}
+	if err = t.warm(); err != nil {
+		return fmt.Errorf("warming up: %w", err)
+	}
+	before, err := awaitQuiet(t.proxy, patience)
+	if err != nil {
+		return fmt.Errorf("before: %w", err)
+	}
+	t.result.before = before
+	if err = t.openLoad(); err != nil {
+		return err
+	}
+	t.clients = startNewcomers(2, t.visitClient)
+	t.visitors = startNewcomers(1, t.visitFront)
+	t.phaseBefore()
+	if err = t.phaseDuring(); err != nil {
+		return err
+	}
+	t.phaseAfter()
+	if t.fault.after != nil {
+		if err = t.fault.after(t); err != nil {
+			t.problemf("%v", err)
+		}
+	}
+	return t.rest()
+}
+
+// openLoad opens the sessions and the strangers' connections.
+func (t *trial) openLoad() error {
+	if err := t.load.open(t.sessions(), func() (stream, error) { return t.client(goodDC) }); err != nil {
+		return err
+	}
+	return t.load.open(t.strangers(), func() (stream, error) { return t.stranger() })
+}
+
+// warm has the proxy make what it keeps: the load is opened once, used, and closed.
+func (t *trial) warm() error {
+	if err := t.openLoad(); err != nil {
+		return err
+	}
+	t.load.mark()
+	time.Sleep(t.span() / 2) // what it lasts
+	if n := t.load.awaitMoved(patience); n < t.sessions()+t.strangers() {
+		return fmt.Errorf("%d of %d sessions move", n, t.sessions()+t.strangers())
+	}
+	if lost, err := t.load.finish(); lost > 0 {
+		return fmt.Errorf("%d sessions lost: %w", lost, err)
+	}
+	return nil
+}
+
+func (t *trial) phaseBefore() {
+	t.load.mark()
+	time.Sleep(t.span() / 2)
+	t.result.moved[0] = t.load.awaitMoved(patience)
+	for i, n := range []*newcomers{t.clients, t.visitors} {
+		if c := n.next(); c.failed.Load() > 0 {
+			t.problemf("before the fault %d %s failed: %v", c.failed.Load(), kinds[i], *c.why.Load())
+		}
+	}
+}
+
+var kinds = []string{"clients", "strangers"}
+
+// phaseDuring lets the fault strike and last, and counts who is served meanwhile.
+func (t *trial) phaseDuring() error {
+	t.load.mark()
+	cease, err := t.fault.strike(t)
+	if err != nil {
+		if cease != nil {
+			_ = cease()
+		}
+		return fmt.Errorf("the fault itself: %w", err)
+	}
+	t.clients.next() // the fault is in force now; who came before it saw its beginning
+	t.visitors.next()
+	t.load.mark()
+	time.Sleep(t.span())
+	if t.fault.hurts.all || t.fault.deadly {
+		t.result.moved[1] = t.load.moved()
+	} else {
+		t.result.moved[1] = t.load.awaitMoved(patience)
+	}
+	for i, n := range []*newcomers{t.clients, t.visitors} {
+		c := n.next()
+		t.result.during[i] = [2]int64{c.ok.Load(), c.failed.Load()}
+		hurt := []bool{t.fault.hurts.clients, t.fault.hurts.strangers}[i] || t.fault.hurts.all || t.fault.deadly
+		if c.failed.Load() > 0 && !hurt {
+			t.problemf("%d %s were not served meanwhile, the first: %v", c.failed.Load(), kinds[i], *c.why.Load())
+		}
+	}
+	if cease == nil {
+		return nil
+	}
+	if err := cease(); err != nil {
+		return fmt.Errorf("the fault's end: %w", err)
+	}
+	t.clients.next()
+	t.visitors.next()
+	return nil
+}
+
+// phaseAfter looks whether everything works again.
+func (t *trial) phaseAfter() {
+	for i, n := range []*newcomers{t.clients, t.visitors} {
+		after, ok := n.awaitServed(patience)
+		if !ok {
+			c := n.phase.Load()
+			why := error(nil)
+			if p := c.why.Load(); p != nil {
+				why = *p
+			}
+			t.problemf("no %s are served %v after the fault, the last: %v", kinds[i], patience, why)
+		}
+		t.result.recovered = max(t.result.recovered, after)
+		n.next()
+	}
+	t.load.mark()
+	time.Sleep(t.span() / 2)
+	t.result.moved[2] = t.load.awaitMoved(patience)
+	for i, n := range []*newcomers{t.clients, t.visitors} {
+		if c := n.next(); c.failed.Load() > 0 {
+			t.problemf("after the fault %d %s failed again: %v", c.failed.Load(), kinds[i], *c.why.Load())
+		}
+	}
+}
+
+// rest ends the load and waits until the proxy holds what it held before.
+func (t *trial) rest() error {
+	for _, n := range []*newcomers{t.clients, t.visitors} {
+		n.end()
+	}
+	t.clients, t.visitors = nil, nil
+	all := len(t.load.sessions)
+	lost, first := t.load.finish()
+	t.result.lost = lost
+	if lost > 0 && !t.fault.deadly {
+		t.problemf("%d of %d sessions lost something, the first: %v", lost, all, first)
+	}
+	for i, moved := range t.result.moved {
+		if moved < all && !t.fault.deadly && (i != 1 || !t.fault.hurts.all) {
+			t.problemf("%s the fault %d of %d sessions moved", []string{"before", "during", "after"}[i], moved, all)
+		}
+	}
+	after, err := awaitSame(t.proxy, t.result.before, patience)
+	t.result.after = after
+	if err != nil {
+		t.problemf("not as before: %v", err)
+	}
+	return nil
+}
