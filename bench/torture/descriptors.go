@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -12,11 +14,44 @@ var descriptorFaults = []fault{
 		strike: func(*trial) (func() error, error) { return nil, nil },
 	},
 	{
-		name: "emfile", about: "the process's limit of descriptors sinks to what it holds",
-		hurts:  victims{clients: true, strangers: true},
-		strike: lowerDescriptors,
+		name: "emfile", about: "the process's limit of descriptors sinks to what it holds, and the kernel refuses accept, socket and pipe",
+		hurts: victims{clients: true, strangers: true}, strike: lowerDescriptors,
+	},
+	{
+		name: "enfile", about: "ENFILE for every call that makes a descriptor, as on a machine whose file table is full",
+		hurts: victims{clients: true, strangers: true}, box: supervisedBox, strike: refusing(unix.ENFILE, makers...),
+	},
+	{
+		name: "enfile-accept", about: "ENFILE at accept alone",
+		hurts: victims{clients: true, strangers: true}, box: supervisedBox, strike: refusing(unix.ENFILE, unix.SYS_ACCEPT4),
+	},
+	{
+		name: "emfile-dial", about: "EMFILE at socket: no dial succeeds",
+		hurts: victims{clients: true, strangers: true}, box: supervisedBox, strike: refusing(unix.EMFILE, unix.SYS_SOCKET),
+	},
+	{
+		name: "enfile-dup", about: "ENFILE at the hand-over of a client to its relay",
+		hurts: victims{clients: true, strangers: true}, box: supervisedBox, strike: refusing(unix.ENFILE, unix.SYS_FCNTL),
+	},
+	{
+		name: "enfile-pipe", about: "ENFILE at pipe while those that were made are destroyed: relays copy, nobody is refused",
+		box: supervisedBox, strike: refusing(unix.ENFILE, unix.SYS_PIPE2), after: nil,
+	},
+	{
+		name: "no-ports-call", about: "EADDRNOTAVAIL at connect, as when every local port is taken",
+		hurts: victims{clients: true, strangers: true}, box: supervisedBox, strike: refusing(unix.EADDRNOTAVAIL, unix.SYS_CONNECT),
+	},
+	{
+		name: "clock-ahead", about: "the time of day jumps an hour ahead, and back: clients are an hour late meanwhile, and see the front",
+		hurts: victims{clients: true}, box: supervisedBox, strike: clockJump(time.Hour),
+	},
+	{
+		name: "clock-behind", about: "the time of day jumps an hour back, and ahead again",
+		hurts: victims{clients: true}, box: supervisedBox, strike: clockJump(-time.Hour),
 	},
 }
+
+func supervisedBox() *box { return &box{supervised: true} }
 
 // lowerDescriptors sets the running proxy's limit to what it holds: the next accept, socket and pipe find none.
 func lowerDescriptors(t *trial) (func() error, error) {
@@ -34,4 +69,34 @@ func lowerDescriptors(t *trial) (func() error, error) {
 	}
 	cease := func() error { return unix.Prlimit(t.proxy.PID(), unix.RLIMIT_NOFILE, &old, nil) }
 	return cease, unix.Prlimit(t.proxy.PID(), unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(total), Max: old.Max}, nil)
+}
+
+// refusing has the supervisor refuse calls while the fault lasts. A fault that refuses nothing is none.
+func refusing(errno unix.Errno, calls ...int) func(*trial) (func() error, error) {
+	return func(t *trial) (func() error, error) {
+		t.box.super.refuse(errno, calls...)
+		return func() error {
+			t.box.super.refuse(0)
+			if t.box.super.refused.Load() == 0 {
+				return errors.New("no call was refused")
+			}
+			t.notef("%d calls refused with %v", t.box.super.refused.Load(), errno)
+			return nil
+		}, nil
+	}
+}
+
+// clockJump has the proxy see another time of day.
+func clockJump(by time.Duration) func(*trial) (func() error, error) {
+	return func(t *trial) (func() error, error) {
+		t.box.super.offset.Store(int64(by))
+		return func() error {
+			t.box.super.offset.Store(0)
+			if t.box.super.told.Load() == 0 {
+				return errors.New("the proxy did not ask for the time")
+			}
+			t.notef("%d times of day told, %v off", t.box.super.told.Load(), by)
+			return nil
+		}, nil
+	}
 }
