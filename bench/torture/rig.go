@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"sluice/bench/client"
@@ -32,14 +34,13 @@ type rig struct {
 	proxy *stand.Proxy
 	box   *box // the proxy's surroundings
 
-	listens  string // the address of a proxy that is started again
+	addr     netip.AddrPort // of the proxy, also when it is started again
 	settings env
-	locals   int
 }
 
 // newRig makes everything but the proxy.
 func newRig(o options) (r *rig, err error) {
-	r = &rig{options: o, listens: "127.0.0.1:0"}
+	r = &rig{options: o}
 	if r.dir, err = os.MkdirTemp("", "torture"); err != nil {
 		return nil, err
 	}
@@ -57,7 +58,7 @@ func newRig(o options) (r *rig, err error) {
 func (r *rig) start(settings env, b *box) (err error) {
 	r.settings = env{
 		"SLUICE_SECRET": secret.String(), fmt.Sprintf("SLUICE_DC_%d", goodDC): r.dc.Addr().String(), "SLUICE_FRONT": r.front.Addr().String(),
-		"SLUICE_DRAIN_TIMEOUT": "1s", "SLUICE_LOG_LEVEL": "info", "SLUICE_HANDSHAKE_TIMEOUT": "5s", "SLUICE_LISTEN": r.listens,
+		"SLUICE_DRAIN_TIMEOUT": "1s", "SLUICE_LOG_LEVEL": "info", "SLUICE_HANDSHAKE_TIMEOUT": "5s",
 	}
 	for k, v := range settings {
 		r.settings[k] = v
@@ -73,8 +74,8 @@ func (r *rig) start(settings env, b *box) (err error) {
 
 // restart runs the proxy, with the settings it had, where it listened before.
 func (r *rig) restart() (err error) {
-	if r.proxy != nil {
-		r.settings["SLUICE_LISTEN"] = r.proxy.Addr().String()
+	if r.addr.IsValid() {
+		r.settings["SLUICE_LISTEN"] = r.addr.String()
 	}
 	state := r.dir + "/state"
 	if r.box != nil && r.box.state != "" {
@@ -89,6 +90,7 @@ func (r *rig) restart() (err error) {
 	if r.proxy, err = stand.StartProxy(state, r.settings, command...); err != nil {
 		return err
 	}
+	r.addr = r.proxy.Addr()
 	return r.box.opened(r.proxy.PID())
 }
 
@@ -110,28 +112,35 @@ func (r *rig) close() (err error) {
 
 // client opens a session to a data centre.
 func (r *rig) client(dc int16) (*client.Conn, error) {
-	c, err := client.Dial(context.Background(), client.Config{
-		Addr: r.proxy.Addr(), Secret: secret, DC: dc, Timeout: 5 * time.Second, Local: r.local(),
-	})
-	if err != nil {
-		return nil, err
+	return r.clientAs(client.Config{DC: dc})
+}
+
+// clientAs is client with a will of its own.
+func (r *rig) clientAs(cfg client.Config) (*client.Conn, error) {
+	from := r.local()
+	cfg.Secret, cfg.Timeout, cfg.Local, cfg.Port = secret, 5*time.Second, from.Addr(), from.Port()
+	if !cfg.Addr.IsValid() {
+		cfg.Addr = r.addr
 	}
-	return c, nil
+	if cfg.DC == 0 {
+		cfg.DC = goodDC
+	}
+	return client.Dial(context.Background(), cfg)
 }
 
 // stranger opens a connection that shows no secret.
 func (r *rig) stranger() (*net.TCPConn, error) {
-	d := net.Dialer{Timeout: 5 * time.Second, LocalAddr: &net.TCPAddr{IP: r.local().AsSlice()}}
-	c, err := d.Dial("tcp", r.proxy.Addr().String())
-	if err != nil {
-		return nil, err
-	}
-	return c.(*net.TCPConn), nil
+	return dialFrom(r.local(), r.addr)
 }
 
-// local is the address that connections to the proxy come from: never one that the proxy itself would dial from, so that faults
-// of its ports are its own.
-func (r *rig) local() netip.Addr { return netip.AddrFrom4([4]byte{127, 0, 1, 1}) }
+// local is where the next connection to the proxy comes from: an address and a port that nobody else dials from, so that what becomes
+// of the ports that the kernel chooses is the proxy's affair alone.
+func (r *rig) local() netip.AddrPort {
+	n := places.Add(1)
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 1, byte(1 + n/20_000%200)}), uint16(10_000+n%20_000))
+}
+
+var places atomic.Uint32 // that were given out, in all trials
 
 // visitClient is a client that comes, takes something and goes.
 func (r *rig) visitClient() error {
@@ -155,4 +164,20 @@ func visit(c stream) error {
 	defer c.Close()
 	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
 	return exchange(c)
+}
+
+// dialFrom connects from a port of one's own choice.
+func dialFrom(from, to netip.AddrPort) (*net.TCPConn, error) {
+	d := net.Dialer{Timeout: 5 * time.Second, LocalAddr: net.TCPAddrFromAddrPort(from)}
+	c, err := d.Dial("tcp", to.String())
+	if err != nil {
+		return nil, err
+	}
+	return c.(*net.TCPConn), nil
+}
+
+// isTimeout says whether somebody has waited in vain.
+func isTimeout(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout()
 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"net"
+	"sync/atomic"
 	"time"
 )
 
@@ -37,12 +39,16 @@ type trial struct {
 	clients  *newcomers
 	visitors *newcomers
 	result   result
-	ends     []func() // of what the fault has made for itself
+	hop      *hop        // of faults that have one
+	looping  atomic.Bool // its far side is the proxy
+	aimed    load        // sessions that the fault is aimed at
+	guests   []net.Conn  // connections that the fault has made; they end before the rest
+	ends     []func()    // of what the fault has made for itself
 }
 
 const patience = 30 * time.Second
 
-// defer_ has f run at the end of the trial.
+// atEnd has f run at the end of the trial.
 func (t *trial) atEnd(f func()) { t.ends = append(t.ends, f) }
 
 func (t *trial) notef(format string, args ...any) {
@@ -77,9 +83,10 @@ func (t *trial) wrapUp() {
 			n.end()
 		}
 	}
-	for _, s := range t.load.sessions {
+	for _, s := range append(t.load.sessions, t.aimed.sessions...) {
 		_ = s.conn.Close()
 	}
+	t.sendAway()
 	for i := len(t.ends) - 1; i >= 0; i-- {
 		t.ends[i]()
 	}
@@ -141,10 +148,21 @@ func (t *trial) all() error {
 	return t.rest()
 }
 
-// openLoad opens the sessions and the strangers' connections.
+// sendAway ends the guests.
+func (t *trial) sendAway() {
+	for _, c := range t.guests {
+		_ = c.Close()
+	}
+	t.guests = nil
+}
+
+// openLoad opens the sessions and, unless the fault is aimed at them, the strangers' connections.
 func (t *trial) openLoad() error {
 	if err := t.load.open(t.sessions(), func() (stream, error) { return t.client(goodDC) }); err != nil {
 		return err
+	}
+	if t.fault.hurts.fronted {
+		return nil
 	}
 	return t.load.open(t.strangers(), func() (stream, error) { return t.stranger() })
 }
@@ -156,8 +174,8 @@ func (t *trial) warm() error {
 	}
 	t.load.mark()
 	time.Sleep(t.span() / 2) // what it lasts
-	if n := t.load.awaitMoved(patience); n < t.sessions()+t.strangers() {
-		return fmt.Errorf("%d of %d sessions move", n, t.sessions()+t.strangers())
+	if n, all := t.load.awaitMoved(patience), len(t.load.sessions); n < all {
+		return fmt.Errorf("%d of %d sessions move", n, all)
 	}
 	if lost, err := t.load.finish(); lost > 0 {
 		return fmt.Errorf("%d sessions lost: %w", lost, err)
@@ -204,6 +222,9 @@ func (t *trial) phaseDuring() error {
 		if c.failed.Load() > 0 && !hurt {
 			t.problemf("%d %s were not served meanwhile, the first: %v", c.failed.Load(), kinds[i], *c.why.Load())
 		}
+		if c.failed.Load() == 0 && c.ok.Load() > 0 && hurt {
+			t.problemf("all %s were served meanwhile: the fault did nothing to them", kinds[i])
+		}
 	}
 	if cease == nil {
 		return nil
@@ -247,6 +268,7 @@ func (t *trial) rest() error {
 		n.end()
 	}
 	t.clients, t.visitors = nil, nil
+	t.sendAway()
 	all := len(t.load.sessions)
 	lost, first := t.load.finish()
 	t.result.lost = lost
