@@ -15,10 +15,15 @@ const childWord = "child"
 
 // box is the surroundings of a proxy: whose process it is, and who answers its system calls.
 type box struct {
-	user       int  // 0: root
-	supervised bool // a supervisor may refuse some of its system calls, and tells it the time
-	state      string
-	super      *supervisor
+	user       int    // 0: root
+	supervised bool   // a supervisor may refuse some of its system calls, and tells it the time
+	memory     int64  // bytes of its control group; 0: none
+	state      string // directory; empty: the rig's
+	done       func() // what is to be undone
+	failed     error  // it could not be made
+
+	super *supervisor
+	group *group
 }
 
 // command is what starts the proxy in the box. A nil box is no box.
@@ -41,16 +46,32 @@ func (b *box) command(r *rig) ([]string, error) {
 }
 
 // opened is called when the proxy runs.
-func (b *box) opened(int) error {
-	if b == nil || b.super == nil {
-		return nil
+func (b *box) opened(pid int) (err error) {
+	switch {
+	case b == nil:
+	case b.super != nil:
+		return b.super.ready()
+	case b.memory > 0:
+		if b.group, err = newGroup(b.memory); err == nil {
+			err = b.group.add(pid)
+		}
 	}
-	return b.super.ready()
+	return err
 }
 
+// close undoes the box when the proxy has ended.
 func (b *box) close() {
-	if b != nil && b.super != nil {
+	if b == nil {
+		return
+	}
+	if b.super != nil {
 		b.super.close()
+	}
+	if b.group != nil {
+		b.group.close()
+	}
+	if b.done != nil {
+		b.done()
 	}
 }
 

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"sluice/bench/stand"
@@ -102,4 +104,16 @@ func awaitQuiet(p *stand.Proxy, patience time.Duration) (f figures, err error) {
 		time.Sleep(50 * time.Millisecond)
 	}
 	return f, nil
+}
+
+// fieldAfter is the number behind a word in a file of the kernel's, 0 without one.
+func fieldAfter(text, word string) int64 {
+	words := strings.Fields(text)
+	for i := range len(words) - 1 {
+		if words[i] == word {
+			n, _ := strconv.ParseInt(words[i+1], 10, 64)
+			return n
+		}
+	}
+	return 0
 }

@@ -146,14 +146,21 @@ func manners(m manner) func(*trial) (func() error, error) {
 // badClients come for the data centre that has the fault, say their first words, and stay.
 func (t *trial) badClients(n int) error {
 	for range n {
-		c, err := t.client(badDC)
-		if err != nil {
+		if err := t.badGuest(badDC); err != nil {
 			return err
 		}
-		_, _ = c.Write(stand.Request{Op: stand.Down, Size: 1 << 20}.Bytes())
-		t.guests = append(t.guests, c)
 	}
 	return nil
+}
+
+// badGuest is a client that asks for a megabyte and reads none of it.
+func (t *trial) badGuest(dc int16) error {
+	c, err := t.client(dc)
+	if err == nil {
+		_, err = c.Write(stand.Request{Op: stand.Down, Size: 1 << 20}.Bytes())
+		t.guests = append(t.guests, c)
+	}
+	return err
 }
 
 // openAimed begins sessions to the data centre that will have the fault.

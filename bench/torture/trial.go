@@ -34,16 +34,18 @@ type fault struct {
 // trial is one fault's turn.
 type trial struct {
 	*rig
-	fault    fault
-	load     load
-	clients  *newcomers
-	visitors *newcomers
-	result   result
-	hop      *hop        // of faults that have one
-	looping  atomic.Bool // its far side is the proxy
-	aimed    load        // sessions that the fault is aimed at
-	guests   []net.Conn  // connections that the fault has made; they end before the rest
-	ends     []func()    // of what the fault has made for itself
+	fault     fault
+	load      load
+	clients   *newcomers
+	visitors  *newcomers
+	result    result
+	hop       *hop        // of faults that have one
+	looping   atomic.Bool // its far side is the proxy
+	publisher *publisher  // of ranges
+	names     atomic.Bool // the name server answers
+	aimed     load        // sessions that the fault is aimed at
+	guests    []net.Conn  // connections that the fault has made; they end before the rest
+	ends      []func()    // of what the fault has made for itself
 }
 
 const patience = 30 * time.Second
@@ -113,6 +115,10 @@ func (t *trial) all() error {
 	var err error
 	if t.fault.box != nil {
 		b = t.fault.box()
+	}
+	t.box = b
+	if b != nil && b.failed != nil {
+		return fmt.Errorf("the proxy's surroundings: %w", b.failed)
 	}
 	if t.fault.prepare != nil {
 		if settings, err = t.fault.prepare(t); err != nil {

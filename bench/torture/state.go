@@ -1,0 +1,301 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+var stateFaults = []fault{
+	{
+		name: "log-blocked", about: "nobody reads standard error, and its pipe is full",
+		prepare: func(*trial) (env, error) { return env{"SLUICE_LOG_LEVEL": "debug"}, nil },
+		strike: func(t *trial) (func() error, error) {
+			release := t.proxy.HoldLog()
+			return func() error { release(); return nil }, nil
+		},
+	},
+	{
+		name: "admin-flood", about: "connections without end to the admin address, silent ones and ones that ask for everything",
+		strike: floodAdmin,
+	},
+	{
+		name: "disk-full", about: "no room in the state directory from the start, then a read-only file system",
+		box: smallDisk, prepare: func(t *trial) (env, error) {
+			if err := fillDisk(t.box.state); err != nil {
+				return nil, err
+			}
+			return publishing(t)
+		},
+		strike: readOnlyDisk, after: keptAgain,
+	},
+	{
+		name: "ranges-hostile", about: "the publisher of the load balancer's ranges sends everything but a list",
+		prepare: publishing, strike: hostilePublisher,
+	},
+	{
+		name: "ranges-hang", about: "the publisher takes the request and never answers", long: true,
+		prepare: publishing, strike: func(t *trial) (func() error, error) {
+			t.publisher.set("hang")
+			return func() error { t.publisher.set("good"); return t.refreshed("ok") }, t.refreshed("failed")
+		},
+	},
+	{
+		name: "dns-dead", about: "no name server answers, and the configuration is read again meanwhile",
+		prepare: nameServed, strike: func(t *trial) (func() error, error) {
+			t.names.Store(false)
+			if err := t.proxy.Signal(syscall.SIGHUP); err != nil {
+				return nil, err
+			}
+			return func() error { t.names.Store(true); return nil }, t.awaitMetric("sluice_front_resolve_failures_total", 1)
+		},
+	},
+}
+
+// floodAdmin opens silent connections as fast as it can, and others that ask for all the metrics there are.
+func floodAdmin(t *trial) (func() error, error) {
+	var all sync.WaitGroup
+	var opened, asked, refused atomic.Int64
+	stop := make(chan struct{})
+	path := t.dir + "/state/admin.sock"
+	worker := func(say string, answer bool, count *atomic.Int64) {
+		var mine []net.Conn
+		defer func() {
+			for _, c := range mine {
+				_ = c.Close()
+			}
+		}()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(2 * time.Millisecond):
+			}
+			d := net.Dialer{Timeout: time.Second}
+			c, err := d.Dial("unix", path)
+			if err != nil {
+				refused.Add(1)
+				continue
+			}
+			_ = c.SetDeadline(time.Now().Add(3 * time.Second))
+			_, _ = io.WriteString(c, say)
+			if answer {
+				_, _ = io.Copy(io.Discard, c)
+				_ = c.Close()
+			} else if mine = append(mine, c); len(mine) > 500 {
+				_ = mine[0].Close()
+				mine = mine[1:]
+			}
+			count.Add(1)
+		}
+	}
+	for range 3 {
+		all.Go(func() { worker("GET /metr", false, &opened) })
+		all.Go(func() { worker("GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", true, &asked) })
+	}
+	time.Sleep(t.span()) // for it to build up
+	count, err := t.proxy.Descriptors()
+	held := 0
+	for _, n := range count {
+		held += n
+	}
+	if limit := t.result.before.descriptors + 2*len(t.load.sessions) + 100; held > limit {
+		err = errors.Join(err, fmt.Errorf("%d descriptors, more than %d: the admin address takes what clients need", held, limit))
+	}
+	if _, e := t.proxy.Page("/healthz"); e != nil {
+		err = errors.Join(err, fmt.Errorf("health is not told meanwhile: %w", e))
+	}
+	return func() error {
+		close(stop)
+		all.Wait()
+		t.notef("%d silent connections, %d requests, %d not taken; %d descriptors held", opened.Load(), asked.Load(), refused.Load(), held)
+		return nil
+	}, err
+}
+
+// smallDisk is a box whose state directory is a file system of 64 KiB.
+func smallDisk() *box {
+	dir, err := os.MkdirTemp("", "small")
+	if err == nil {
+		err = unix.Mount("tmpfs", dir, "tmpfs", 0, "size=65536,mode=755")
+	}
+	return &box{state: dir, failed: err, done: func() {
+		_ = unix.Unmount(dir, unix.MNT_DETACH)
+		_ = os.Remove(dir)
+	}}
+}
+
+func fillDisk(dir string) error {
+	err := os.WriteFile(dir+"/filler", make([]byte, 1<<20), 0o600)
+	if !errors.Is(err, unix.ENOSPC) {
+		return fmt.Errorf("the small disk is not full: %w", err)
+	}
+	return nil
+}
+
+// readOnlyDisk lets lists change while they cannot be kept, for want of room and then of the right to write.
+func readOnlyDisk(t *trial) (func() error, error) {
+	for i, change := range []func() error{
+		func() error { return nil },
+		func() error {
+			return unix.Mount("", t.box.state, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, "")
+		},
+	} {
+		if err := change(); err != nil {
+			return nil, fmt.Errorf("read-only: %w", err)
+		}
+		t.publisher.add(i + 2)
+		if err := t.refreshed("ok"); err != nil {
+			return nil, err
+		}
+		if n, err := t.proxy.SumMetric("sluice_ranges_prefixes"); err != nil || int(n) != i+2 {
+			return nil, fmt.Errorf("%v ranges in force, not %d: %w", n, i+2, err)
+		}
+	}
+	if _, err := os.Stat(t.box.state + "/ranges"); err == nil {
+		t.notef("the state directory has a ranges entry")
+	}
+	return func() error {
+		err := unix.Mount("", t.box.state, "", unix.MS_REMOUNT|unix.MS_BIND, "")
+		return errors.Join(err, os.Remove(t.box.state+"/filler"))
+	}, nil
+}
+
+// keptAgain wants the next list to be kept, now that there is room.
+func keptAgain(t *trial) error {
+	t.publisher.add(4)
+	if err := t.refreshed("ok"); err != nil {
+		return err
+	}
+	files, err := os.ReadDir(t.box.state)
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		if b, err := os.ReadFile(t.box.state + "/" + f.Name()); err == nil && strings.Contains(string(b), "10.0.4.0/24") {
+			return nil
+		}
+	}
+	return fmt.Errorf("the last list was not kept: %v", files)
+}
+
+// publisher serves a list of ranges, or what it is told to.
+type publisher struct {
+	server *httptest.Server
+	mode   atomic.Pointer[string]
+	more   atomic.Int32 // ranges beside the loopback's
+	done   chan struct{}
+}
+
+func (p *publisher) set(mode string) { p.mode.Store(&mode) }
+
+// add makes the list n ranges long.
+func (p *publisher) add(n int) { p.more.Store(int32(n)) }
+
+func (p *publisher) ServeHTTP(w http.ResponseWriter, q *http.Request) {
+	lines := func(all ...string) { _, _ = io.WriteString(w, strings.Join(all, "\n")+"\n") }
+	switch mode := *p.mode.Load(); mode {
+	case "good":
+		lines("127.0.0.0/8")
+		for i := 2; i <= int(p.more.Load()); i++ {
+			lines(fmt.Sprintf("10.0.%d.0/24", i))
+		}
+	case "error":
+		w.WriteHeader(http.StatusInternalServerError)
+	case "empty":
+	case "page":
+		lines("<!doctype html><title>Just a moment</title>")
+	case "world":
+		lines("127.0.0.0/8", "0.0.0.0/0")
+	case "shrunk":
+		lines("10.0.2.0/24")
+	case "binary":
+		_, _ = w.Write([]byte(strings.Repeat("\x00\xff127.0.0.0/8\r\x1b", 1000)))
+	case "long line":
+		lines(strings.Repeat("1", 3<<20))
+	case "endless":
+		for {
+			if _, err := io.WriteString(w, strings.Repeat("10.1.1.0/24\n", 1000)); err != nil {
+				return
+			}
+		}
+	case "cut":
+		w.Header().Set("Content-Length", "1000")
+		lines("127.0.0.0/8", "10.0.2.0/24")
+	case "circle":
+		http.Redirect(w, q, q.URL.String(), http.StatusFound)
+	case "hang":
+		select {
+		case <-q.Context().Done():
+		case <-p.done:
+		}
+	}
+}
+
+var hostileModes = []string{"error", "empty", "page", "world", "shrunk", "binary", "long line", "endless", "cut", "circle"}
+
+// publishing has connections taken only from a published list, which is refreshed at every reload.
+func publishing(t *trial) (env, error) {
+	t.publisher = &publisher{done: make(chan struct{})}
+	t.publisher.set("good")
+	t.publisher.add(4)
+	t.publisher.server = httptest.NewServer(t.publisher)
+	t.atEnd(func() {
+		close(t.publisher.done)
+		t.publisher.server.Close()
+	})
+	return env{"SLUICE_EDGE": "custom", "SLUICE_EDGE_MODE": "opaque", "SLUICE_EDGE_RANGES": t.publisher.server.URL + "/list", "SLUICE_EDGE_REFRESH": "10m"}, nil
+}
+
+// hostilePublisher tries every way to be wrong. The list in force stays what it was.
+func hostilePublisher(t *trial) (func() error, error) {
+	for _, mode := range hostileModes {
+		t.publisher.set(mode)
+		if err := t.refreshed("failed"); err != nil {
+			return nil, fmt.Errorf("%s: %w", mode, err)
+		}
+		if n, err := t.proxy.SumMetric("sluice_ranges_prefixes"); err != nil || n != 4 {
+			return nil, fmt.Errorf("after %s %v ranges are in force, not 4: %w", mode, n, err)
+		}
+	}
+	return func() error { t.publisher.set("good"); return t.refreshed("ok") }, nil
+}
+
+// refreshed has the proxy look at its lists and waits for the outcome.
+func (t *trial) refreshed(result string) error {
+	series := fmt.Sprintf("sluice_ranges_refreshes_total{result=%q}", result)
+	before, err := t.proxy.Metric(series)
+	if err != nil {
+		return err
+	}
+	if err := t.proxy.Signal(syscall.SIGHUP); err != nil {
+		return err
+	}
+	return t.awaitMetric(series, before+1)
+}
+
+// awaitMetric waits until a series is at least that.
+func (t *trial) awaitMetric(series string, least float64) error {
+	deadline := time.Now().Add(patience)
+	for {
+		n, err := t.proxy.Metric(series)
+		if err == nil && n < least {
+			err = fmt.Errorf("%s is %v, not %v", series, n, least)
+		}
+		if err == nil || time.Now().After(deadline) {
+			return err
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
