@@ -326,6 +326,7 @@ func (e *Engine) Reload(cfg *config.Config) error {
 		return err
 	}
 	old := e.live.Load()
+	l.front.Inherit(old.front)
 	if e.run != nil {
 		e.startFront(l)
 		e.startKeepers(l, old)
