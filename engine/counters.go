@@ -193,6 +193,9 @@ func (e *Engine) registerFront(gauge func(name string, f func() int64, labels ..
 	})
 }
 
+// CountLostLines tells the metrics of a log that loses lines rather than block. It is called before Run.
+func (e *Engine) CountLostLines(lost func() uint64) { e.metrics.CounterFunc("sluice_log_lost_total", lost) }
+
 // writeMetrics writes the exposition: our own families, then the process's.
 func (e *Engine) writeMetrics(w io.Writer) {
 	e.metrics.WritePrometheus(w)

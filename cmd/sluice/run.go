@@ -17,6 +17,9 @@ import (
 	"sluice/engine/config"
 )
 
+// lastWords is how long the end may take for what is still to be logged.
+const lastWords = time.Second
+
 // run carries clients until SIGTERM or SIGINT, and reloads on SIGHUP.
 func (a *app) run(c *command, args []string) error {
 	if err := a.noArguments(c, args); err != nil {
@@ -28,7 +31,9 @@ func (a *app) run(c *command, args []string) error {
 	}
 	level := new(slog.LevelVar)
 	level.Set(cfg.LogLevel)
-	log := newLogger(cfg, level, a.err, underJournal(os.Getenv("JOURNAL_STREAM"), os.Stderr))
+	out := newSink(a.err, sinkBytes)
+	defer out.close(lastWords)
+	log := newLogger(cfg, level, out, underJournal(os.Getenv("JOURNAL_STREAM"), os.Stderr))
 	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
 		log.Warn("core dumps stay possible, and would hold keys", slog.String("error", err.Error()))
 	}
@@ -38,6 +43,7 @@ func (a *app) run(c *command, args []string) error {
 	if err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
+	s.engine.CountLostLines(out.lost.Load)
 	return withBindHint(s.serve())
 }
 

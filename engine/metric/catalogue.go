@@ -62,6 +62,7 @@ var Catalogue = []Def{
 	{"sluice_handshake_seconds", TypeHistogram, "Time from accepting a client to sending it our handshake", nil, handshakeBuckets},
 	{"sluice_handshakes_total", TypeCounter, "Connections judged, by result: ok, or why they were refused", []string{"result"}, nil},
 	{"sluice_log_dropped_total", TypeCounter, "Log lines left out by rate limits", nil, nil},
+	{"sluice_log_lost_total", TypeCounter, "Log lines lost because whoever reads standard error does not keep up", nil, nil},
 	{"sluice_loop_panics_total", TypeCounter, "Connections dropped by a fault of ours; report each", nil, nil},
 	{"sluice_pipe_capacity_bytes", TypeGauge, "Capacity of each pipe in the pool", nil, nil},
 	{"sluice_pipe_exhausted_total", TypeCounter, "Bursts copied because no pipe was free", nil, nil},
