@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,7 +25,21 @@ var stateFaults = []fault{
 		prepare: func(*trial) (env, error) { return env{"SLUICE_LOG_LEVEL": "debug"}, nil },
 		strike: func(t *trial) (func() error, error) {
 			release := t.proxy.HoldLog()
+			for range 6000 { // two lines each: many times what the pipe holds, and more than a megabyte
+				if c, err := t.stranger(); err == nil {
+					_, _ = io.WriteString(c, "GET / HTTP/1.1\r\n\r\n")
+					_ = c.Close()
+				}
+			}
 			return func() error { release(); return nil }, nil
+		},
+		after: func(t *trial) error {
+			n, err := t.proxy.Metric("sluice_log_lost_total")
+			t.notef("%v log lines lost", n)
+			if n == 0 && err == nil {
+				err = errors.New("no line was lost: the log was not blocked")
+			}
+			return err
 		},
 	},
 	{
@@ -163,9 +179,6 @@ func readOnlyDisk(t *trial) (func() error, error) {
 			return nil, fmt.Errorf("%v ranges in force, not %d: %w", n, i+2, err)
 		}
 	}
-	if _, err := os.Stat(t.box.state + "/ranges"); err == nil {
-		t.notef("the state directory has a ranges entry")
-	}
 	return func() error {
 		err := unix.Mount("", t.box.state, "", unix.MS_REMOUNT|unix.MS_BIND, "")
 		return errors.Join(err, os.Remove(t.box.state+"/filler"))
@@ -178,16 +191,22 @@ func keptAgain(t *trial) error {
 	if err := t.refreshed("ok"); err != nil {
 		return err
 	}
-	files, err := os.ReadDir(t.box.state)
-	if err != nil {
-		return err
-	}
-	for _, f := range files {
-		if b, err := os.ReadFile(t.box.state + "/" + f.Name()); err == nil && strings.Contains(string(b), "10.0.4.0/24") {
-			return nil
+	kept := false
+	err := filepath.WalkDir(t.box.state, func(path string, e fs.DirEntry, err error) error {
+		switch {
+		case err != nil || !e.Type().IsRegular():
+			return err
+		case strings.HasPrefix(e.Name(), "."):
+			return fmt.Errorf("%s was left behind", e.Name())
 		}
+		b, err := os.ReadFile(path)
+		kept = kept || strings.Contains(string(b), "10.0.4.0/24")
+		return err
+	})
+	if err == nil && !kept {
+		err = errors.New("the last list was not kept")
 	}
-	return fmt.Errorf("the last list was not kept: %v", files)
+	return err
 }
 
 // publisher serves a list of ranges, or what it is told to.
