@@ -50,7 +50,8 @@ type Engine struct {
 	fronts atomic.Int64 // fronted connections, across reloads
 
 	counters
-	flight atomic.Pointer[flightInfo]
+	watchdog watchdog
+	flight   atomic.Pointer[flightInfo]
 
 	listening  []netip.AddrPort
 	ready      chan struct{}
@@ -225,6 +226,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	e.startUpkeep()
 	go e.learn(run)
 	go e.ticker(run)
+	go e.watch(run)
 	select {
 	case <-ctx.Done():
 	case err := <-accepting:
@@ -262,7 +264,8 @@ func (e *Engine) healthy() error {
 	if e.state.Load() == starting || (e.state.Load() == serving && e.handler.Load() == nil) {
 		return errNotListening
 	}
-	return nil
+	_, err := e.Alive()
+	return err
 }
 
 func (e *Engine) isReady() error {

@@ -56,6 +56,7 @@ type service struct {
 	cfg    *config.Config
 	kept   *keptSecret
 	engine *engine.Engine
+	looks  uint64 // at the loops, when the service manager was last told
 }
 
 // complete gives a trial its secret, the same one at every reload.
@@ -88,8 +89,16 @@ func (s *service) serve() error {
 	go func() { ended <- s.engine.Run(ctx) }()
 
 	ready, reloadDue := s.engine.Ready(), false
+	var due <-chan time.Time
+	if pause := watchdogPause(os.Getenv("WATCHDOG_USEC"), os.Getenv("WATCHDOG_PID")); pause > 0 && s.notify != "" {
+		t := time.NewTicker(pause)
+		defer t.Stop()
+		due = t.C
+	}
 	for {
 		select {
+		case <-due:
+			s.beat()
 		case err := <-ended:
 			return err
 		case <-ready:

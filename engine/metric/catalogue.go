@@ -64,6 +64,7 @@ var Catalogue = []Def{
 	{"sluice_log_dropped_total", TypeCounter, "Log lines left out by rate limits", nil, nil},
 	{"sluice_log_lost_total", TypeCounter, "Log lines lost because whoever reads standard error does not keep up", nil, nil},
 	{"sluice_loop_panics_total", TypeCounter, "Connections dropped by a fault of ours; report each", nil, nil},
+	{"sluice_loop_stalled", TypeGauge, "1 while a loop stands still, 0 while it turns: accept (handshakes) and relay (sessions), numbered from 0", []string{"loop"}, nil},
 	{"sluice_pipe_capacity_bytes", TypeGauge, "Capacity of each pipe in the pool", nil, nil},
 	{"sluice_pipe_exhausted_total", TypeCounter, "Bursts copied because no pipe was free", nil, nil},
 	{"sluice_pipe_reclaimed_total", TypeCounter, "Pipes taken back from stalled relays", nil, nil},
