@@ -34,15 +34,17 @@ type fault struct {
 // trial is one fault's turn.
 type trial struct {
 	*rig
-	fault     fault
-	load      load
-	clients   *newcomers
-	visitors  *newcomers
-	result    result
-	hop       *hop        // of faults that have one
-	looping   atomic.Bool // its far side is the proxy
+	fault    fault
+	load     load
+	clients  *newcomers
+	visitors *newcomers
+	result   result
+	// What faults need, each its own.
+	hop       *hop
+	looping   atomic.Bool // the hop's far side is the proxy
 	publisher *publisher  // of ranges
 	names     atomic.Bool // the name server answers
+	manager   manager     // of services
 	aimed     load        // sessions that the fault is aimed at
 	guests    []net.Conn  // connections that the fault has made; they end before the rest
 	ends      []func()    // of what the fault has made for itself
