@@ -11,7 +11,7 @@ import (
 var descriptorFaults = []fault{
 	{
 		name: "none", about: "nothing breaks: what the load itself does",
-		strike: func(*trial) (func() error, error) { return nil, nil },
+		meanwhile: func(t *trial) error { time.Sleep(t.span()); return nil },
 	},
 	{
 		name: "emfile", about: "the process's limit of descriptors sinks to what it holds, and the kernel refuses accept, socket and pipe",

@@ -13,11 +13,12 @@ import (
 type manner int32
 
 const (
-	pass manner = iota
-	hold        // nothing moves, and nothing is lost
-	drip        // a few hundred bytes at a time
-	cut         // a reset in the middle of what comes from the far side
-	mute        // connections are taken and never heard of again
+	pass     manner = iota
+	hold            // nothing moves, and nothing is lost
+	drip            // a few hundred bytes at a time
+	cut             // a reset in the middle of what comes from the far side
+	mute            // connections are taken and never heard of again
+	bytewise        // every byte is a segment of its own
 )
 
 // hop stands between the proxy and a stand-in and does to their connections what networks and machines do.
@@ -136,6 +137,8 @@ func (h *hop) pump(to, from *net.TCPConn, down bool) {
 			case drip:
 				piece = min(piece, 700)
 				time.Sleep(5 * time.Millisecond)
+			case bytewise:
+				piece = 1
 			case cut:
 				if down && moved+piece > h.cutAfter {
 					_, _ = to.Write(b[:max(h.cutAfter-moved, 0)])

@@ -142,6 +142,9 @@ func (r *rig) local() netip.AddrPort {
 
 var places atomic.Uint32 // that were given out, in all trials
 
+// proxyAddr is where the proxy listens.
+func (r *rig) proxyAddr() netip.AddrPort { return r.addr }
+
 // visitClient is a client that comes, takes something and goes.
 func (r *rig) visitClient() error {
 	c, err := r.client(goodDC)

@@ -25,6 +25,8 @@ type fault struct {
 	prepare func(t *trial) (env, error)
 	// strike begins the fault, and may take its time over it. What it returns ends the fault.
 	strike func(t *trial) (cease func() error, err error)
+	// meanwhile is what is done while it lasts; nil: nothing, for a while.
+	meanwhile func(t *trial) error
 	// after looks at what only this fault can show, when all is over.
 	after func(t *trial) error
 	// deadly faults end the proxy, and with it all sessions.
@@ -225,17 +227,25 @@ var kinds = []string{"clients", "strangers"}
 // phaseDuring lets the fault strike and last, and counts who is served meanwhile.
 func (t *trial) phaseDuring() error {
 	t.load.mark()
-	cease, err := t.fault.strike(t)
-	if err != nil {
-		if cease != nil {
-			_ = cease()
+	cease := func() error { return nil }
+	if t.fault.strike != nil {
+		end, err := t.fault.strike(t)
+		if end != nil {
+			cease = end
 		}
-		return fmt.Errorf("the fault itself: %w", err)
+		if err != nil {
+			_ = cease()
+			return fmt.Errorf("the fault itself: %w", err)
+		}
 	}
 	t.clients.next() // the fault is in force now; who came before it saw its beginning
 	t.visitors.next()
 	t.load.mark()
-	time.Sleep(t.span())
+	if t.fault.meanwhile == nil {
+		time.Sleep(t.span())
+	} else if err := t.fault.meanwhile(t); err != nil {
+		t.problemf("meanwhile: %v", err)
+	}
 	if t.fault.hurts.all || t.fault.deadly {
 		t.result.moved[1] = t.load.moved()
 	} else {
@@ -251,9 +261,6 @@ func (t *trial) phaseDuring() error {
 		if c.failed.Load() == 0 && c.ok.Load() > 0 && hurt && !t.fault.deadly {
 			t.problemf("all %s were served meanwhile: the fault did nothing to them", kinds[i])
 		}
-	}
-	if cease == nil {
-		return nil
 	}
 	if err := cease(); err != nil {
 		return fmt.Errorf("the fault's end: %w", err)
