@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -42,7 +43,22 @@ func (b *box) command(r *rig) ([]string, error) {
 		}
 		args = append(args, "-supervisor", b.super.path)
 	}
-	return append(args, "--", r.sluice), nil
+	program := r.sluice
+	if b.user != 0 { // who may not get to where it is
+		program = r.dir + "/sluice"
+		if err := copyFile(program, r.sluice); err != nil {
+			return nil, err
+		}
+	}
+	return append(args, "--", program), nil
+}
+
+func copyFile(to, from string) error {
+	b, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, b, 0o755)
 }
 
 // opened is called when the proxy runs.
@@ -80,6 +96,7 @@ func child(args []string) error {
 	flags := flag.NewFlagSet(childWord, flag.ContinueOnError)
 	user := flags.Int("user", 0, "")
 	path := flags.String("supervisor", "", "")
+	hogging := flags.Bool("hog", false, "")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -89,20 +106,19 @@ func child(args []string) error {
 		}
 	}
 	if *user != 0 {
-		if err := syscall.Setgroups(nil); err != nil {
-			return err
+		if err := become(*user); err != nil {
+			return fmt.Errorf("user %d: %w", *user, err)
 		}
-		if err := syscall.Setresgid(*user, *user, *user); err != nil {
-			return err
-		}
-		if err := syscall.Setresuid(*user, *user, *user); err != nil {
-			return err
-		}
-		// The change has cleared it.
-		if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
-			return err
-		}
+	}
+	if *hogging {
+		return hog()
 	}
 	rest := flags.Args()
 	return syscall.Exec(rest[0], rest, os.Environ())
+}
+
+// become makes this process another user's. It must not outlive who started it, which the change would have it forget.
+func become(user int) error {
+	return errors.Join(syscall.Setgroups(nil), syscall.Setresgid(user, user, user), syscall.Setresuid(user, user, user),
+		unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0))
 }

@@ -34,10 +34,6 @@ var descriptorFaults = []fault{
 		hurts: victims{clients: true, strangers: true}, box: supervisedBox, strike: refusing(unix.ENFILE, unix.SYS_FCNTL),
 	},
 	{
-		name: "enfile-pipe", about: "ENFILE at pipe while those that were made are destroyed: relays copy, nobody is refused",
-		box: supervisedBox, strike: refusing(unix.ENFILE, unix.SYS_PIPE2), after: nil,
-	},
-	{
 		name: "no-ports-call", about: "EADDRNOTAVAIL at connect, as when every local port is taken",
 		hurts: victims{clients: true, strangers: true}, box: supervisedBox, strike: refusing(unix.EADDRNOTAVAIL, unix.SYS_CONNECT),
 	},

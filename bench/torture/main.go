@@ -42,8 +42,11 @@ func (o options) span() time.Duration {
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == childWord {
-		fmt.Fprintln(os.Stderr, "torture:", child(os.Args[2:]))
-		os.Exit(1)
+		if err := child(os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, "torture:", err)
+			os.Exit(1)
+		}
+		return
 	}
 	var o options
 	var only string

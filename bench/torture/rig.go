@@ -22,6 +22,9 @@ const (
 	badDC  = 4
 )
 
+// visitTime is what a newcomer's patience lasts: long, on a machine that does nothing but torture.
+const visitTime = 10 * time.Second
+
 // env is settings of the proxy.
 type env map[string]string
 
@@ -118,7 +121,7 @@ func (r *rig) client(dc int16) (*client.Conn, error) {
 // clientAs is client with a will of its own.
 func (r *rig) clientAs(cfg client.Config) (*client.Conn, error) {
 	from := r.local()
-	cfg.Secret, cfg.Timeout, cfg.Local, cfg.Port = secret, 5*time.Second, from.Addr(), from.Port()
+	cfg.Secret, cfg.Timeout, cfg.Local, cfg.Port = secret, visitTime, from.Addr(), from.Port()
 	if !cfg.Addr.IsValid() {
 		cfg.Addr = r.addr
 	}
@@ -165,13 +168,13 @@ func (r *rig) visitFront() error {
 
 func visit(c stream) error {
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(visitTime))
 	return exchange(c)
 }
 
 // dialFrom connects from a port of one's own choice.
 func dialFrom(from, to netip.AddrPort) (*net.TCPConn, error) {
-	d := net.Dialer{Timeout: 5 * time.Second, LocalAddr: net.TCPAddrFromAddrPort(from)}
+	d := net.Dialer{Timeout: visitTime, LocalAddr: net.TCPAddrFromAddrPort(from)}
 	c, err := d.Dial("tcp", to.String())
 	if err != nil {
 		return nil, err
