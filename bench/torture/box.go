@@ -43,6 +43,12 @@ func (b *box) command(r *rig) ([]string, error) {
 		}
 		args = append(args, "-supervisor", b.super.path)
 	}
+	if b.memory > 0 {
+		if b.group, err = newGroup(b.memory); err != nil {
+			return nil, err
+		}
+		args = append(args, "-group", b.group.dir)
+	}
 	program := r.sluice
 	if b.user != 0 { // who may not get to where it is
 		program = r.dir + "/sluice"
@@ -62,17 +68,11 @@ func copyFile(to, from string) error {
 }
 
 // opened is called when the proxy runs.
-func (b *box) opened(pid int) (err error) {
-	switch {
-	case b == nil:
-	case b.super != nil:
-		return b.super.ready()
-	case b.memory > 0:
-		if b.group, err = newGroup(b.memory); err == nil {
-			err = b.group.add(pid)
-		}
+func (b *box) opened() error {
+	if b == nil || b.super == nil {
+		return nil
 	}
-	return err
+	return b.super.ready()
 }
 
 // close undoes the box when the proxy has ended.
@@ -96,9 +96,15 @@ func child(args []string) error {
 	flags := flag.NewFlagSet(childWord, flag.ContinueOnError)
 	user := flags.Int("user", 0, "")
 	path := flags.String("supervisor", "", "")
+	group := flags.String("group", "", "")
 	hogging := flags.Bool("hog", false, "")
 	if err := flags.Parse(args); err != nil {
 		return err
+	}
+	if *group != "" {
+		if err := os.WriteFile(*group+"/cgroup.procs", []byte("0"), 0); err != nil { // 0 is who writes
+			return fmt.Errorf("control group: %w", err)
+		}
 	}
 	if *path != "" {
 		if err := submit(*path); err != nil {

@@ -37,14 +37,6 @@ var descriptorFaults = []fault{
 		name: "no-ports-call", about: "EADDRNOTAVAIL at connect, as when every local port is taken",
 		hurts: victims{clients: true, strangers: true}, box: supervisedBox, strike: refusing(unix.EADDRNOTAVAIL, unix.SYS_CONNECT),
 	},
-	{
-		name: "clock-ahead", about: "the time of day jumps an hour ahead, and back: clients are an hour late meanwhile, and see the front",
-		hurts: victims{clients: true}, box: supervisedBox, strike: clockJump(time.Hour),
-	},
-	{
-		name: "clock-behind", about: "the time of day jumps an hour back, and ahead again",
-		hurts: victims{clients: true}, box: supervisedBox, strike: clockJump(-time.Hour),
-	},
 }
 
 func supervisedBox() *box { return &box{supervised: true} }
@@ -77,21 +69,6 @@ func refusing(errno unix.Errno, calls ...int) func(*trial) (func() error, error)
 				return errors.New("no call was refused")
 			}
 			t.notef("%d calls refused with %v", t.box.super.refused.Load(), errno)
-			return nil
-		}, nil
-	}
-}
-
-// clockJump has the proxy see another time of day.
-func clockJump(by time.Duration) func(*trial) (func() error, error) {
-	return func(t *trial) (func() error, error) {
-		t.box.super.offset.Store(int64(by))
-		return func() error {
-			t.box.super.offset.Store(0)
-			if t.box.super.told.Load() == 0 {
-				return errors.New("the proxy did not ask for the time")
-			}
-			t.notef("%d times of day told, %v off", t.box.super.told.Load(), by)
 			return nil
 		}, nil
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -84,7 +85,7 @@ func mutated(r *rand.Rand, header []byte) []byte {
 func mutateHeaders(t *trial) error {
 	addr, good := t.headerAddr(), goodHeaders()
 	if !addr.IsValid() {
-		return errNoHeaderListener
+		return errors.New("the proxy does not listen for headers")
 	}
 	hello := foreign()
 	began := time.Now()

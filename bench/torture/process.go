@@ -115,10 +115,6 @@ func newGroup(limit int64) (*group, error) {
 	return g, nil
 }
 
-func (g *group) add(pid int) error {
-	return os.WriteFile(g.dir+"/cgroup.procs", []byte(strconv.Itoa(pid)), 0)
-}
-
 // kills is how often the kernel has killed in the group for want of memory.
 func (g *group) kills() (int64, error) {
 	b, err := os.ReadFile(g.dir + "/" + g.events)

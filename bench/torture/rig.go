@@ -94,7 +94,7 @@ func (r *rig) restart() (err error) {
 		return err
 	}
 	r.addr = r.proxy.Addr()
-	return r.box.opened(r.proxy.PID())
+	return r.box.opened()
 }
 
 // close ends everything.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -280,5 +279,3 @@ func deaf(c stream) error {
 	time.Sleep(50 * time.Millisecond)
 	return nil
 }
-
-var errNoHeaderListener = errors.New("the proxy does not listen for headers")
