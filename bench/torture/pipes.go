@@ -51,23 +51,32 @@ var pipeFaults = []fault{
 
 // churnPipes has clients leave while their pipes hold bytes, which destroys the pipes, and others take megabytes, which wants new ones.
 func churnPipes(t *trial) error {
-	times, err := during(12, 2*t.span(), func(i int) error {
-		if i%2 == 1 {
-			return t.takeMegabytes()
-		}
-		c, err := t.client(goodDC)
+	clients, none := int64(0), 0.0
+	for end := time.Now().Add(patience); none == 0; {
+		times, err := during(12, t.span(), func(i int) error {
+			if i%2 == 1 {
+				return t.takeMegabytes()
+			}
+			c, err := t.client(goodDC)
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			return deaf(c)
+		})
+		clients += times
 		if err != nil {
 			return err
 		}
-		defer c.Close()
-		return deaf(c)
-	})
-	none, _ := t.proxy.Metric("sluice_pipe_exhausted_total")
-	t.notef("%d clients; %v bursts copied for want of a pipe", times, none)
-	if err == nil && none == 0 {
-		err = errors.New("no burst was copied for want of a pipe")
+		if none, err = t.proxy.Metric("sluice_pipe_exhausted_total"); err != nil {
+			return err
+		}
+		if none == 0 && time.Now().After(end) {
+			return errors.New("no burst was copied for want of a pipe")
+		}
 	}
-	return err
+	t.notef("%d clients; %v bursts copied for want of a pipe", clients, none)
+	return nil
 }
 
 // pipesAgain wants large downloads to have the proxy make pipes again.
