@@ -101,27 +101,30 @@ func mutateHeaders(t *trial) error {
 			}
 			return visit(c)
 		}
-		r := rand.New(rand.NewPCG(uint64(i), 7)) // the same ones every time
-		say := mutated(r, good[r.IntN(len(good))])
-		if r.IntN(2) == 0 {
-			say = append(say, hello...)
-		}
-		c, err := t.approach(addr, say)
-		if err != nil {
-			return err
-		}
-		switch r.IntN(20) {
-		case 0:
-			_ = c.CloseWrite()
-			_ = c.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
-			_, _ = io.Copy(io.Discard, struct{ io.Reader }{c})
-			_ = c.Close()
-		default:
-			abort(c)
-		}
-		return nil
+		return t.wrongHeader(addr, rand.New(rand.NewPCG(uint64(i), 7)), hello) // the same ones every time
 	})
 	closed, _ := t.proxy.Metric("sluice_front_refused_total")
 	t.notef("%.0f a second; %v of them found no place at the front", float64(n)/time.Since(began).Seconds(), closed)
 	return err
+}
+
+// wrongHeader sends a header that was tampered with, often a hello behind it, and leaves in one way or another.
+func (t *trial) wrongHeader(addr netip.AddrPort, r *rand.Rand, hello []byte) error {
+	good := goodHeaders()
+	say := mutated(r, good[r.IntN(len(good))])
+	if r.IntN(2) == 0 {
+		say = append(say, hello...)
+	}
+	c, err := t.approach(addr, say)
+	if err != nil {
+		return err
+	}
+	if r.IntN(20) > 0 {
+		abort(c)
+		return nil
+	}
+	_ = c.CloseWrite()
+	_ = c.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+	_, _ = io.Copy(io.Discard, struct{ io.Reader }{c})
+	return c.Close()
 }

@@ -106,7 +106,7 @@ func (t *trial) phaseAfter() {
 }
 
 // rest ends the load and waits until the proxy holds what it held before.
-func (t *trial) rest() error {
+func (t *trial) rest() {
 	for _, n := range []*newcomers{t.clients, t.visitors} {
 		n.end()
 	}
@@ -128,5 +128,4 @@ func (t *trial) rest() error {
 	if err != nil {
 		t.problemf("not as before: %v", err)
 	}
-	return nil
 }

@@ -57,8 +57,8 @@ func newRig(o options) (r *rig, err error) {
 	return r, err
 }
 
-// start runs the proxy with settings beside the rig's own, in a box.
-func (r *rig) start(settings env, b *box) (err error) {
+// start runs the proxy with settings beside the rig's own.
+func (r *rig) start(settings env) (err error) {
 	r.settings = env{
 		"SLUICE_SECRET": secret.String(), fmt.Sprintf("SLUICE_DC_%d", goodDC): r.dc.Addr().String(), "SLUICE_FRONT": r.front.Addr().String(),
 		"SLUICE_DRAIN_TIMEOUT": "1s", "SLUICE_LOG_LEVEL": "info", "SLUICE_HANDSHAKE_TIMEOUT": "5s",
@@ -71,7 +71,6 @@ func (r *rig) start(settings env, b *box) (err error) {
 			delete(r.settings, k)
 		}
 	}
-	r.box = b
 	return r.restart()
 }
 

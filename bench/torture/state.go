@@ -5,12 +5,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -41,10 +38,6 @@ var stateFaults = []fault{
 		},
 	},
 	{
-		name: "admin-flood", about: "connections without end to the admin address, silent ones and ones that ask for everything",
-		strike: floodAdmin,
-	},
-	{
 		name: "disk-full", about: "no room in the state directory from the start, then a read-only file system",
 		box: smallDisk, prepare: func(t *trial) (env, error) {
 			if err := fillDisk(t.box.state); err != nil {
@@ -64,67 +57,6 @@ var stateFaults = []fault{
 			return func() error { t.names.Store(true); return nil }, t.awaitMetric("sluice_front_resolve_failures_total", 1)
 		},
 	},
-}
-
-// floodAdmin opens silent connections as fast as it can, and others that ask for all the metrics there are.
-func floodAdmin(t *trial) (func() error, error) {
-	var all sync.WaitGroup
-	var opened, asked, refused atomic.Int64
-	stop := make(chan struct{})
-	path := t.dir + "/state/admin.sock"
-	worker := func(say string, answer bool, count *atomic.Int64) {
-		var mine []net.Conn
-		defer func() {
-			for _, c := range mine {
-				_ = c.Close()
-			}
-		}()
-		for {
-			select {
-			case <-stop:
-				return
-			case <-time.After(2 * time.Millisecond):
-			}
-			d := net.Dialer{Timeout: time.Second}
-			c, err := d.Dial("unix", path)
-			if err != nil {
-				refused.Add(1)
-				continue
-			}
-			_ = c.SetDeadline(time.Now().Add(3 * time.Second))
-			_, _ = io.WriteString(c, say)
-			if answer {
-				_, _ = io.Copy(io.Discard, c)
-				_ = c.Close()
-			} else if mine = append(mine, c); len(mine) > 500 {
-				_ = mine[0].Close()
-				mine = mine[1:]
-			}
-			count.Add(1)
-		}
-	}
-	for range 3 {
-		all.Go(func() { worker("GET /metr", false, &opened) })
-		all.Go(func() { worker("GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", true, &asked) })
-	}
-	time.Sleep(t.span()) // for it to build up
-	count, err := t.proxy.Descriptors()
-	held := 0
-	for _, n := range count {
-		held += n
-	}
-	if limit := t.result.before.descriptors + 2*len(t.load.sessions) + 100; held > limit {
-		err = errors.Join(err, fmt.Errorf("%d descriptors, more than %d: the admin address takes what clients need", held, limit))
-	}
-	if _, e := t.proxy.Page("/healthz"); e != nil {
-		err = errors.Join(err, fmt.Errorf("health is not told meanwhile: %w", e))
-	}
-	return func() error {
-		close(stop)
-		all.Wait()
-		t.notef("%d silent connections, %d requests, %d not taken; %d descriptors held", opened.Load(), asked.Load(), refused.Load(), held)
-		return nil
-	}, err
 }
 
 // smallDisk is a box whose state directory is a file system of 64 KiB.

@@ -35,37 +35,38 @@ var strangerFaults = []fault{
 	},
 }
 
-// slowLoris drips the beginnings of connections until the proxy, or the front, has had enough of each.
-func slowLoris(t *trial) error {
-	stages := []struct {
-		name string
-		to   func() (net.Conn, []byte, error) // the connection, and what it is to say slowly
-	}{
-		{"header", func() (net.Conn, []byte, error) {
+// lorisStages are where one may be slow: each gives the connection, and what it is to say slowly.
+func (t *trial) lorisStages() []func() (net.Conn, []byte, error) {
+	return []func() (net.Conn, []byte, error){
+		func() (net.Conn, []byte, error) { // in the header
 			c, err := t.approach(t.headerAddr(), nil)
 			return c, []byte("PROXY TCP4 192.0.2.1 192.0.2.2 5555 443\r\n"), err
-		}},
-		{"hello", func() (net.Conn, []byte, error) {
+		},
+		func() (net.Conn, []byte, error) { // in the hello
 			c, err := t.approach(t.addr, nil)
 			return c, signed(), err
-		}},
-		{"behind the flight, which it does not read", func() (net.Conn, []byte, error) {
+		},
+		func() (net.Conn, []byte, error) { // behind the flight, which is not read
 			c, err := t.approach(t.addr, signed())
 			return c, []byte{0x14, 3, 3, 0, 1, 1}, err
-		}},
-		{"frame", func() (net.Conn, []byte, error) {
+		},
+		func() (net.Conn, []byte, error) { // in the frame
 			c, err := t.client(goodDC)
 			if err != nil {
 				return nil, nil, err
 			}
 			return c.TCPConn, append([]byte{0x17, 3, 3, 0, 64}, make([]byte, 64)...), nil
-		}},
+		},
 	}
+}
+
+// slowLoris drips the beginnings of connections until the proxy, or the front, has had enough of each.
+func slowLoris(t *trial) error {
+	stages := t.lorisStages()
 	return atOnce(200, 200, func(i int) error {
-		s := stages[i%len(stages)]
-		c, say, err := s.to()
+		c, say, err := stages[i%len(stages)]()
 		if err != nil {
-			return fmt.Errorf("%s: %w", s.name, err)
+			return fmt.Errorf("stage %d: %w", i%len(stages), err)
 		}
 		defer c.Close()
 		for end := time.Now().Add(t.span() + 3*time.Second); time.Now().Before(end) && len(say) > 1; say = say[1:] {

@@ -115,34 +115,16 @@ func (t *trial) wrapUp() {
 
 // all is the turn: rest, load, fault, load, rest.
 func (t *trial) all() error {
-	settings, b := env{}, (*box)(nil)
-	var err error
-	if t.fault.box != nil {
-		b = t.fault.box()
-	}
-	t.box = b
-	if b != nil && b.failed != nil {
-		return fmt.Errorf("the proxy's surroundings: %w", b.failed)
-	}
-	if t.fault.prepare != nil {
-		if settings, err = t.fault.prepare(t); err != nil {
-			return fmt.Errorf("prepare: %w", err)
-		}
-	}
-	if err = t.start(settings, b); err != nil {
+	if err := t.begin(); err != nil {
 		return err
 	}
-	if err = t.awaitReady(); err != nil {
-		return err
-	}
-	if err = t.warm(); err != nil {
+	if err := t.warm(); err != nil {
 		return fmt.Errorf("warming up: %w", err)
 	}
-	before, err := awaitQuiet(t.proxy, patience)
-	if err != nil {
+	var err error
+	if t.result.before, err = awaitQuiet(t.proxy, patience); err != nil {
 		return fmt.Errorf("before: %w", err)
 	}
-	t.result.before = before
 	if err = t.openLoad(); err != nil {
 		return err
 	}
@@ -158,7 +140,27 @@ func (t *trial) all() error {
 			t.problemf("%v", err)
 		}
 	}
-	return t.rest()
+	t.rest()
+	return nil
+}
+
+// begin prepares the fault and starts the proxy.
+func (t *trial) begin() (err error) {
+	if t.fault.box != nil {
+		if t.box = t.fault.box(); t.box.failed != nil {
+			return fmt.Errorf("the proxy's surroundings: %w", t.box.failed)
+		}
+	}
+	var settings env
+	if t.fault.prepare != nil {
+		if settings, err = t.fault.prepare(t); err != nil {
+			return fmt.Errorf("prepare: %w", err)
+		}
+	}
+	if err = t.start(settings); err != nil {
+		return err
+	}
+	return t.awaitReady()
 }
 
 // awaitReady waits for what comes only after the listeners are open: names that are resolved, lists that are fetched.
