@@ -19,7 +19,7 @@ const headerListener = "127.0.0.3:0=haproxy"
 
 var headerFaults = []fault{
 	{
-		name: "headers", about: "25,000 PROXY headers, 100,000 in the long form, each wrong in a way of its own, before a hello",
+		name: "headers", floods: true, about: "25,000 PROXY headers, 100,000 in the long form, each wrong in a way of its own, before a hello",
 		prepare:   func(*trial) (env, error) { return env{"SLUICE_LISTEN": "127.0.0.1:0," + headerListener}, nil },
 		meanwhile: mutateHeaders,
 	},

@@ -75,7 +75,14 @@ func (t *trial) count(kind int, c *tally) {
 	d := &t.result.during[kind]
 	d.ok += c.ok.Load()
 	d.failed += c.failed.Load()
-	if n := c.failed.Load(); n > 0 && !t.hurt(kind) {
+	n := c.failed.Load()
+	if n == 0 || t.hurt(kind) {
+		return
+	}
+	taken, _ := t.proxy.Metric("sluice_front_refused_total")
+	if kind == 1 && t.fault.floods && taken > 0 {
+		t.notef("%d strangers were not served, when all places at the front were taken", n)
+	} else {
 		t.problemf("%d %s were not served meanwhile, the first: %v", n, kinds[kind], *c.why.Load())
 	}
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -20,9 +19,8 @@ var stateFaults = []fault{
 		prepare: func(*trial) (env, error) { return env{"SLUICE_LOG_LEVEL": "debug"}, nil },
 		strike: func(t *trial) (func() error, error) {
 			release := t.proxy.HoldLog()
-			for range 6000 { // two lines each: many times what the pipe holds, and more than a megabyte
+			for range 12_000 { // a line each: many times what the pipe holds, and more than a megabyte
 				if c, err := t.stranger(); err == nil {
-					_, _ = io.WriteString(c, "GET / HTTP/1.1\r\n\r\n")
 					_ = c.Close()
 				}
 			}

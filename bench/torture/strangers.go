@@ -14,19 +14,19 @@ const perStranger = 20 << 10
 
 var strangerFaults = []fault{
 	{
-		name: "slow-loris", about: "connections that say a byte now and then: in the PROXY header, in the hello, behind the flight, in the frame",
+		name: "slow-loris", floods: true, about: "connections that say a byte now and then: in the PROXY header, in the hello, behind the flight, in the frame",
 		prepare: func(*trial) (env, error) {
 			return env{"SLUICE_LISTEN": "127.0.0.1:0," + headerListener, "SLUICE_HANDSHAKE_TIMEOUT": "2s"}, nil
 		},
 		meanwhile: slowLoris,
 	},
 	{
-		name: "silent-10000", about: "10,000 connections that say nothing: at most 20 KiB each",
+		name: "silent-10000", floods: true, about: "10,000 connections that say nothing: at most 20 KiB each",
 		prepare:   func(*trial) (env, error) { return env{"SLUICE_HANDSHAKE_TIMEOUT": "1m"}, nil },
 		meanwhile: silence,
 	},
 	{
-		name: "flood-foreign", about: "thousands of hellos a second from those without the secret",
+		name: "flood-foreign", floods: true, about: "thousands of hellos a second from those without the secret",
 		meanwhile: flood(foreign),
 	},
 	{

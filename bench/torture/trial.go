@@ -20,7 +20,9 @@ type fault struct {
 	name, about string
 	long        bool // in the long form alone
 	hurts       victims
-	box         func() *box // where the proxy runs; nil: nowhere special
+	// floods says that strangers come faster than the front may be dialled: for others of them its places may all be taken.
+	floods bool
+	box    func() *box // where the proxy runs; nil: nowhere special
 	// prepare makes what the fault needs before the proxy starts, and says its settings.
 	prepare func(t *trial) (env, error)
 	// strike begins the fault, and may take its time over it. What it returns ends the fault.

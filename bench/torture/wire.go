@@ -30,7 +30,7 @@ var wireFaults = []fault{
 		meanwhile: replays,
 	},
 	{
-		name: "resets", about: "a reset at every byte of a client's first words, of a session, and of a stranger's visit",
+		name: "resets", floods: true, about: "a reset at every byte of a client's first words, of a session, and of a stranger's visit",
 		meanwhile: resets,
 	},
 	{
