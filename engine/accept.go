@@ -267,14 +267,21 @@ func (h *handler) wake(c *conn) {
 }
 
 func (h *handler) sweep(ctx context.Context) {
+	h.each(func(s *shard) {
+		if s.pending.Load() > 0 {
+			s.ask(ctx)
+		}
+	})
+}
+
+// each calls f for the shards there are, unless their loops may no longer be asked for anything.
+func (h *handler) each(f func(*shard)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.stopped {
 		return
 	}
-	for loop, s := range h.shards {
-		if s.pending.Load() > 0 {
-			_ = loop.Execute(ctx, s)
-		}
+	for _, s := range h.shards {
+		f(s)
 	}
 }

@@ -141,6 +141,7 @@ func (e *Engine) registerGauges() {
 	gauge("sluice_fds_used", e.budget.used)
 	gauge("sluice_fds_limit", func() int64 { return e.budget.descriptors })
 	m.CounterFunc("sluice_engine_restarts_total", e.restarts.Load)
+	m.GaugeEach("sluice_loop_stalled", e.watchdog.each)
 	m.Gauge("sluice_draining", func() float64 { return metric.Bool(e.state.Load() == draining) })
 	gauge("sluice_replay_entries", func() int64 { return int64(e.replay.Stats().Entries) })
 	gauge("sluice_replay_capacity", func() int64 { return int64(e.replay.Stats().Capacity) })
@@ -220,6 +221,11 @@ func (e *Engine) registerFront(gauge func(name string, f func() int64, labels ..
 			}
 		}
 	})
+}
+
+// CountLostLines tells the metrics of a log that loses lines rather than block. It is called before Run.
+func (e *Engine) CountLostLines(lost func() uint64) {
+	e.metrics.CounterFunc("sluice_log_lost_total", lost)
 }
 
 // writeMetrics writes the exposition: our own families, then the process's.

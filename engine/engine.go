@@ -55,6 +55,7 @@ type Engine struct {
 	marker    [edge.MarkerLen]byte
 
 	counters
+	watchdog watchdog
 
 	listening  []netip.AddrPort
 	ready      chan struct{}
@@ -232,6 +233,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 	e.startUpkeep()
 	go e.ticker(run)
+	go e.watch(run)
 	select {
 	case <-ctx.Done():
 	case err := <-accepting:
@@ -272,7 +274,8 @@ func (e *Engine) healthy() error {
 	if e.state.Load() == starting || (e.state.Load() == serving && e.handler.Load() == nil) {
 		return errNotListening
 	}
-	return nil
+	_, err := e.Alive()
+	return err
 }
 
 func (e *Engine) isReady() error {

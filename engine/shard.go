@@ -43,6 +43,7 @@ type shard struct {
 	small   [][]byte
 	large   [][]byte
 	pending atomic.Int64 // len(conns), for the ticker
+	asked   atomic.Bool  // the loop has been asked to turn and has not yet
 }
 
 func newShard(h *handler, index int, loop gnet.EventLoop) *shard {
@@ -54,8 +55,17 @@ func newShard(h *handler, index int, loop gnet.EventLoop) *shard {
 	}
 }
 
-// Run is gnet's call, on the loop, for a sweep that the ticker asked for.
+// ask has the loop turn and sweep, unless it has yet to do so: what is asked of a loop that stands still must not pile up. Any
+// goroutine that holds the handler's lock.
+func (s *shard) ask(ctx context.Context) {
+	if s.asked.CompareAndSwap(false, true) {
+		_ = s.loop.Execute(ctx, s)
+	}
+}
+
+// Run is gnet's call, on the loop, for a sweep that was asked for.
 func (s *shard) Run(context.Context) error {
+	s.asked.Store(false)
 	s.wheel.Advance(s.e.clock(), s.timer)
 	return nil
 }

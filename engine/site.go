@@ -122,7 +122,11 @@ func (s *site) inherit(had *live, unlearned *faketls.Shape) {
 		return
 	}
 	for _, o := range had.sites.all {
-		if o.to == s.to && o.host == s.host {
+		if o.to != s.to {
+			continue
+		}
+		s.Inherit(o.Front)
+		if o.host == s.host {
 			s.shape.Store(o.shape.Load())
 			s.match.Store(o.match.Load())
 			s.looped.Store(o.looped.Load())

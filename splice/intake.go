@@ -58,6 +58,24 @@ func (l *Loop) Abort(id ID) { _ = l.order(&order{verb: abort, id: uint64(id)}) }
 // Close ends the loop and every relay in it; Run returns soon after. Calling it again does nothing.
 func (l *Loop) Close() { _ = l.order(&order{verb: stop}) }
 
+// Poke has the loop turn once, though there be nothing to do: who watches its turns sees from it that it lives.
+func (l *Loop) Poke() {
+	l.intake.Lock()
+	defer l.intake.Unlock()
+	if !l.intake.closed {
+		l.wake()
+	}
+}
+
+// wake has the loop look at its intake. The caller holds the lock: once the loop has seen a stop, the descriptor is closed.
+func (l *Loop) wake() {
+	if q := &l.intake; !q.poked {
+		q.poked = true
+		one := [8]byte{1}
+		_, _ = unix.Write(q.event, one[:])
+	}
+}
+
 func (l *Loop) order(o *order) error {
 	q := &l.intake
 	q.Lock()
@@ -71,11 +89,7 @@ func (l *Loop) order(o *order) error {
 	}
 	q.closed = o.verb == stop
 	q.orders = append(q.orders, *o)
-	if !q.poked { // under the lock: once the loop has seen a stop, the descriptor is closed
-		q.poked = true
-		one := [8]byte{1}
-		_, _ = unix.Write(q.event, one[:])
-	}
+	l.wake()
 	q.Unlock()
 	return nil
 }

@@ -42,7 +42,7 @@ const (
 // ErrClosed says that the loop no longer takes relays.
 var ErrClosed = errors.New("splice: loop is closed")
 
-// Loop carries relays. Run is its goroutine; Add, Feed, Adopt, Drop, Close and Stats may be called from any.
+// Loop carries relays. Run is its goroutine; Add, Feed, Adopt, Drop, Poke, Close and Stats may be called from any.
 type Loop struct {
 	cfg   Config
 	ep    int

@@ -29,6 +29,7 @@ const frameLen = 64
 type Config struct {
 	Addr   netip.AddrPort
 	Local  netip.Addr // address to connect from
+	Port   uint16     // port to connect from; zero is any
 	Secret Secret
 	Prefix []byte // sent before anything else: a PROXY header
 	Hello  Hello  // its Host, if empty, is the secret's
@@ -79,7 +80,7 @@ func Dial(ctx context.Context, cfg Config) (*Conn, error) {
 	}
 	d := net.Dialer{Timeout: timeout}
 	if cfg.Local.IsValid() {
-		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(cfg.Local, 0))
+		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(cfg.Local, cfg.Port))
 	}
 	nc, err := d.DialContext(ctx, "tcp", cfg.Addr.String())
 	if err != nil {

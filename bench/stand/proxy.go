@@ -28,6 +28,8 @@ type Proxy struct {
 	exited chan struct{}
 	err    error // of the exit, once exited is closed
 
+	reading sync.Mutex // held while nobody is to read the log
+
 	mu      sync.Mutex
 	lines   []Line
 	changed chan struct{}
@@ -108,10 +110,18 @@ func (p *Proxy) read(logs io.Reader) {
 				line["msg"], line["address"] = "listening", address
 			}
 		}
+		p.reading.Lock()
 		p.note(line)
+		p.reading.Unlock()
 	}
 	p.err = p.cmd.Wait()
 	close(p.exited)
+}
+
+// HoldLog has nobody read what the proxy logs, until the returned function is called: its pipe fills up.
+func (p *Proxy) HoldLog() (release func()) {
+	p.reading.Lock()
+	return p.reading.Unlock
 }
 
 func (p *Proxy) note(line Line) {

@@ -18,6 +18,9 @@ import (
 	"sluice/engine/config"
 )
 
+// lastWords is how long the end may take for what is still to be logged.
+const lastWords = time.Second
+
 // run carries clients until SIGTERM or SIGINT, and reloads on SIGHUP.
 func (a *app) run(c *command, args []string) error {
 	if err := a.noArguments(c, args); err != nil {
@@ -29,7 +32,9 @@ func (a *app) run(c *command, args []string) error {
 	}
 	level := new(slog.LevelVar)
 	level.Set(cfg.LogLevel)
-	log := newLogger(cfg, level, a.err, underJournal(os.Getenv("JOURNAL_STREAM"), os.Stderr))
+	out := newSink(a.err, sinkBytes)
+	defer out.close(lastWords)
+	log := newLogger(cfg, level, out, underJournal(os.Getenv("JOURNAL_STREAM"), os.Stderr))
 	if a.cores != nil {
 		log.Warn("core dumps stay possible, and would hold keys", slog.String("error", a.cores.Error()))
 	}
@@ -39,6 +44,7 @@ func (a *app) run(c *command, args []string) error {
 	if err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
+	s.engine.CountLostLines(out.lost.Load)
 	return withBindHint(s.serve())
 }
 
@@ -51,6 +57,7 @@ type service struct {
 	cfg    *config.Config
 	kept   *keptSecret
 	engine *engine.Engine
+	looks  uint64 // at the loops, when the service manager was last told
 }
 
 // complete gives a trial its secret, the same one at every reload.
@@ -83,8 +90,16 @@ func (s *service) serve() error {
 	go func() { ended <- s.engine.Run(ctx) }()
 
 	ready, reloadDue := s.engine.Ready(), false
+	var due <-chan time.Time
+	if pause := watchdogPause(os.Getenv("WATCHDOG_USEC"), os.Getenv("WATCHDOG_PID")); pause > 0 && s.notify != "" {
+		t := time.NewTicker(pause)
+		defer t.Stop()
+		due = t.C
+	}
 	for {
 		select {
+		case <-due:
+			s.beat()
 		case err := <-ended:
 			return err
 		case <-ready:

@@ -56,20 +56,23 @@ type Server struct {
 //
 // A request may be preceded by a PROXY header, since load balancers put one before their HTTP health checks as well; it is read and
 // forgotten. A v1 header must come in one piece.
+//
+// There are at most 32 connections at a time; one more takes the place of the oldest that is not being answered.
 func New(addr string, h Handlers) (*Server, error) {
 	l, err := listen(addr)
 	if err != nil {
 		return nil, fmt.Errorf("open admin listener: %w", err)
 	}
-	s := &Server{listener: &proxyproto.Listener{
+	s := &Server{listener: &crowd{limit: maxVisitors, Listener: &proxyproto.Listener{
 		Listener:          l,
 		ReadHeaderTimeout: headerTimeout,
 		ConnPolicy: func(proxyproto.ConnPolicyOptions) (proxyproto.Policy, error) {
 			return proxyproto.USE, nil
 		},
-	}}
+	}}}
 	s.http = http.Server{
-		Handler:        h.mux(),
+		Handler:        attended(h.mux()),
+		ConnContext:    withVisitor,
 		ReadTimeout:    requestTimeout,
 		WriteTimeout:   answerTimeout,
 		IdleTimeout:    idleTimeout,

@@ -70,6 +70,16 @@ func New(cfg Config) (*Front, error) {
 	return f, nil
 }
 
+// Inherit takes over the addresses that another front of the same name has, until the first lookup of its own: a reload while
+// no name server answers must not lose what is known. It is called before Run.
+func (f *Front) Inherit(from *Front) {
+	if f.literal || f.cfg.Host != from.cfg.Host || f.cfg.Port != from.cfg.Port {
+		return
+	}
+	f.addrs.Store(from.addrs.Load())
+	f.at.Store(from.at.Load())
+}
+
 // Run keeps the addresses fresh until ctx ends. The last good ones stay in force while lookups fail.
 func (f *Front) Run(ctx context.Context) {
 	if f.literal {

@@ -172,3 +172,41 @@ func TestSite(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A front that follows one of the same name begins with what that one knew; of another name or port it knows nothing.
+func TestInherit(t *testing.T) {
+	made := func(host string, port uint16) *Front {
+		f, err := New(Config{Host: host, Port: port, Resolve: func(context.Context, string) ([]netip.Addr, error) {
+			return []netip.Addr{netip.MustParseAddr("198.51.100.1")}, nil
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	old := made("front.example", 443)
+	unresolved := made("front.example", 443)
+	unresolved.Inherit(old)
+	if _, _, ok := unresolved.Target(); ok {
+		t.Error("an address is inherited from a front that has none")
+	}
+	if err := old.refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		host string
+		port uint16
+		want []netip.AddrPort
+	}{
+		{"front.example", 443, []netip.AddrPort{ap("198.51.100.1:443")}},
+		{"front.example", 444, nil},
+		{"other.example", 443, nil},
+		{"192.0.2.1", 443, []netip.AddrPort{ap("192.0.2.1:443")}},
+	} {
+		f := made(c.host, c.port)
+		f.Inherit(old)
+		if addrs, _, _ := f.Target(); !slices.Equal(addrs, c.want) {
+			t.Errorf("%s, port %d: %v, want %v", c.host, c.port, addrs, c.want)
+		}
+	}
+}
