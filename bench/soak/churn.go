@@ -57,7 +57,7 @@ func (g *generator) kind() kind {
 // logarithmic draws from least to most, every order of magnitude alike.
 func logarithmic[T ~int64](r *rand.Rand, least, most T) T {
 	l, m := math.Log(float64(least)), math.Log(float64(most))
-	return min(T(math.Exp(l+r.Float64()*(m-l))), most)
+	return max(least, min(T(math.Exp(l+r.Float64()*(m-l))), most))
 }
 
 // churn begins connections until ctx ends. Each has a goroutine of its own.

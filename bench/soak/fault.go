@@ -49,8 +49,9 @@ type fault struct {
 
 // Bounds of what a fault explains.
 const (
-	recovery = 20 * time.Second // all works again so soon after a fault is taken away
-	notice   = 5                // seconds after a data centre's return in which a session may yet find out that it had gone
+	recovery = 20 * time.Second       // all works again so soon after a fault is taken away
+	lateStop = 500 * time.Millisecond // accepting that ran out of descriptors has stopped so soon after there are enough again
+	notice   = 5                      // seconds after a data centre's return in which a session may yet find out that it had gone
 )
 
 // explains says whether x had to end because of f. Bytes that are wrong and guests who must not be let in have no excuse.
@@ -238,6 +239,7 @@ func injectDescriptors(ctx context.Context, s *soak, f *fault) error {
 	if err := unix.Prlimit(s.rig.proxy.PID(), unix.RLIMIT_NOFILE, &old, nil); err != nil {
 		return err
 	}
+	sleep(ctx, lateStop)
 	return eventually(ctx, func() error { return s.recovered(ctx, f, before) })
 }
 

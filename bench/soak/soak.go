@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -59,7 +60,7 @@ type record struct {
 	ExitedBy string         `json:"exit"`   // how the proxy ended; "" is in good order
 }
 
-// rest is what the proxy holds while it carries nothing.
+// rest is what the proxy holds while it carries nothing; what could not be seen is -1.
 type rest struct {
 	Descriptors map[string]int `json:"descriptors"`
 	Pipes       float64        `json:"pipes"` // idle
@@ -77,12 +78,7 @@ func soakInto(ctx context.Context, o options, out io.Writer) error {
 	if err := os.MkdirAll(o.out, 0o755); err != nil {
 		return err
 	}
-	s := &soak{
-		opts: o, longest: clamp(o.time/3, shortest, 4*time.Minute), between: clamp(o.time/20, 500*time.Millisecond, 45*time.Second),
-	}
-	s.short = clamp(s.between/8, 300*time.Millisecond, 4*time.Second)
-	var err error
-	s.rig, err = newRig(o.binary, clamp(o.time/6, 10*time.Second, 90*time.Second))
+	s, err := newSoak(o)
 	defer s.rig.close()
 	if err != nil {
 		return err
@@ -92,6 +88,17 @@ func soakInto(ctx context.Context, o options, out io.Writer) error {
 		return fmt.Errorf("%w\n%s", err, s.rig.proxy.Log())
 	}
 	return s.save(r)
+}
+
+// newSoak starts what a soak needs. Its rig must be closed, after a failure too.
+func newSoak(o options) (*soak, error) {
+	s := &soak{
+		opts: o, longest: clamp(o.time/3, shortest, 4*time.Minute), between: clamp(o.time/20, 500*time.Millisecond, 45*time.Second),
+	}
+	s.short = clamp(s.between/8, 300*time.Millisecond, 4*time.Second)
+	var err error
+	s.rig, err = newRig(o.binary, clamp(o.time/6, 10*time.Second, 90*time.Second))
+	return s, err
 }
 
 // run warms the proxy up, loads it, lets it come to rest and stops it.
@@ -188,9 +195,19 @@ func (r *rig) atRest(ctx context.Context, before *rest) (last rest) {
 			same = 0
 		}
 		last = now
-		if same == 5 || time.Now().After(deadline) || !sleep(ctx, 200*time.Millisecond) {
+		if same == 5 || r.gone() || time.Now().After(deadline) || !sleep(ctx, 200*time.Millisecond) {
 			return last
 		}
+	}
+}
+
+// gone says whether the proxy has ended.
+func (r *rig) gone() bool {
+	select {
+	case <-r.proxy.Exited():
+		return true
+	default:
+		return false
 	}
 }
 
@@ -198,9 +215,17 @@ func (r *rig) lookAtRest() rest {
 	v := r.look()
 	held, _ := r.proxy.Descriptors()
 	return rest{
-		Descriptors: held, Pipes: v[colPipesIdle], Busy: v[colPipesBusy], Goroutines: v[colGoroutines],
-		Connections: v[colHandshakes] + v[colRelays] + v[colFronts], Far: r.farOpen(), Resident: v[colResident],
+		Descriptors: held, Pipes: known(v[colPipesIdle]), Busy: known(v[colPipesBusy]), Goroutines: known(v[colGoroutines]),
+		Connections: known(v[colHandshakes] + v[colRelays] + v[colFronts]), Far: r.farOpen(), Resident: known(v[colResident]),
 	}
+}
+
+// known is v for JSON, which has no NaN.
+func known(v float64) float64 {
+	if math.IsNaN(v) {
+		return -1
+	}
+	return v
 }
 
 // errorsOfFaults are the errors that the faults ask for.

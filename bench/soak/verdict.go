@@ -13,7 +13,7 @@ import (
 const (
 	slopeBound = 2 << 20 // bytes an hour that resident memory may grow by
 	noiseLeast = 1 << 20 // what is granted beyond that: twice the scatter, but so much at least, and
-	noiseMost  = 4 << 20 // so much at most
+	noiseMost  = 4 << 20 // so much at most, and always in a run that is too short for the process to have found its level
 
 	mostExcused = 0.15 // of all connections: more, and the faults have hidden the rest
 	longRun     = 300  // seconds from which on every kind and every fault must have been there
@@ -40,7 +40,7 @@ func judge(r *record, samples []sample) []rule {
 		{"no loop panicked", number(panics), panics == 0},
 		{"accepting began again only for want of descriptors", fmt.Sprintf("%s times without, %s with", number(restarts), number(t.restarts)), restarts == 0},
 		{"all worked again soon after every fault", recoveries(r), len(r.Faults) > 0 && !slices.ContainsFunc(r.Faults, func(f fault) bool { return f.Failed != "" })},
-		{"nothing was left when the load was over", leftText(left), len(left) == 0 && r.After.quiet()},
+		{"nothing was left when the load was over", leftText(r.After, left), len(left) == 0 && r.After.quiet()},
 		{"resident memory did not grow", g.String(), g.held()},
 		{"no error was logged that no fault asks for", strings.Join(append([]string{fmt.Sprint(len(r.Errors))}, r.Errors...), "; "), len(r.Errors) == 0},
 		{"the proxy ended in good order", orElse(r.ExitedBy, "status 0"), r.ExitedBy == ""},
@@ -128,8 +128,10 @@ func restartsAlone(r *record, samples []sample) float64 {
 	return n
 }
 
-// quiet says whether nothing is carried.
-func (r rest) quiet() bool { return r.Connections == 0 && r.Busy == 0 && r.Far == 0 }
+// quiet says whether nothing is carried. Where nothing could be seen, nothing is known of it.
+func (r rest) quiet() bool {
+	return len(r.Descriptors) > 0 && r.Connections == 0 && r.Busy == 0 && r.Far == 0
+}
 
 // like says whether a later look saw the same.
 func (r rest) like(o rest) bool { return len(r.more(o)) == 0 && len(o.more(r)) == 0 }
@@ -145,7 +147,7 @@ func (r rest) more(before rest) (what []string) {
 		name     string
 		now, was float64
 	}{{"pipes", r.Pipes, before.Pipes}, {"goroutines", r.Goroutines, before.Goroutines}} {
-		if !(f.now <= f.was) { // NaN too
+		if f.now < 0 || f.now > f.was {
 			what = append(what, fmt.Sprintf("%s: %v, were %v", f.name, f.now, f.was))
 		}
 	}
@@ -153,11 +155,14 @@ func (r rest) more(before rest) (what []string) {
 	return what
 }
 
-func leftText(left []string) string {
-	if len(left) == 0 {
-		return "descriptors, pipes and goroutines are back"
+func leftText(after rest, left []string) string {
+	switch {
+	case len(left) > 0:
+		return strings.Join(left, "; ")
+	case !after.quiet():
+		return fmt.Sprintf("%v connections, %v at the data centres, %v busy pipes", after.Connections, after.Far, after.Busy)
 	}
-	return strings.Join(left, "; ")
+	return "descriptors, pipes and goroutines are back"
 }
 
 func recoveries(r *record) string {
@@ -276,7 +281,12 @@ func growth(samples []sample) (g trend) {
 }
 
 // noise is what the scatter cannot tell from growth.
-func (g trend) noise() float64 { return min(max(2*g.scatter, noiseLeast), noiseMost) }
+func (g trend) noise() float64 {
+	if g.span*3600 < longRun*2/3*0.9 {
+		return noiseMost
+	}
+	return min(max(2*g.scatter, noiseLeast), noiseMost)
+}
 
 // allowed is by how much memory may have grown over the span.
 func (g trend) allowed() float64 { return slopeBound*g.span + g.noise() }
