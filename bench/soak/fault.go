@@ -75,17 +75,18 @@ func (f fault) explains(x end) bool {
 	return false
 }
 
-// disturb makes one fault after the other until ctx ends, or until it is too late for another.
-func (s *soak) disturb(ctx context.Context) {
-	last := s.ledger.now() + s.opts.time.Seconds() - s.between.Seconds()
-	for i := 0; sleep(ctx, s.between) && s.ledger.now() < last; i++ {
+// disturb makes one fault after the other while there is load, but for the very end. What it has begun it sees through, unless the
+// run is interrupted.
+func (s *soak) disturb(loaded, run context.Context) {
+	last := s.opts.time.Seconds() - s.between.Seconds()
+	for i := 0; sleep(loaded, s.between) && s.ledger.now() < last; i++ {
 		next := injectors[i%len(injectors)]
 		f := &fault{Kind: next.kind, From: s.ledger.now()}
-		if err := next.inject(ctx, s, f); err != nil {
+		if err := next.inject(run, s, f); err != nil {
 			f.Failed = err.Error()
 		}
 		f.Until = s.ledger.now()
-		if ctx.Err() == nil {
+		if run.Err() == nil {
 			s.mu.Lock()
 			s.faults = append(s.faults, *f)
 			s.mu.Unlock()

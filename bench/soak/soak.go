@@ -30,6 +30,7 @@ type soak struct {
 	between time.Duration // faults
 	short   time.Duration // how long a fault lasts
 	load    sync.WaitGroup
+	loading chan struct{} // closed when the load begins
 
 	reloads int // disturb's
 
@@ -93,7 +94,7 @@ func soakInto(ctx context.Context, o options, out io.Writer) error {
 // newSoak starts what a soak needs. Its rig must be closed, after a failure too.
 func newSoak(o options) (*soak, error) {
 	s := &soak{
-		opts: o, longest: clamp(o.time/3, shortest, 4*time.Minute), between: clamp(o.time/20, 500*time.Millisecond, 45*time.Second),
+		opts: o, loading: make(chan struct{}), longest: clamp(o.time/3, shortest, 4*time.Minute), between: clamp(o.time/20, 500*time.Millisecond, 45*time.Second),
 	}
 	s.short = clamp(s.between/8, 300*time.Millisecond, 4*time.Second)
 	var err error
@@ -115,12 +116,14 @@ func (s *soak) run(ctx context.Context, out io.Writer) (*record, error) {
 	s.ledger = newLedger()
 	sampling, enough := context.WithCancel(context.WithoutCancel(ctx))
 	var sampler sync.WaitGroup
-	sampler.Go(func() { s.sampler(sampling, *r) })
+	begun := *r
+	sampler.Go(func() { s.sampler(sampling, begun) })
 
 	loaded, unload := context.WithTimeout(ctx, s.opts.time)
 	defer unload()
 	s.watch(loaded)
-	s.load.Go(func() { s.disturb(loaded) })
+	close(s.loading)
+	s.load.Go(func() { s.disturb(loaded, ctx) })
 	s.churn(loaded)
 	s.load.Wait()
 	r.Lasted = s.ledger.now()
