@@ -47,6 +47,8 @@ type fault struct {
 	Failed   string  `json:"failed,omitempty"` // what did not work again in time, or was not as it should be
 }
 
+func (f fault) failed() bool { return f.Failed != "" }
+
 // Bounds of what a fault explains.
 const (
 	recovery = 20 * time.Second       // all works again so soon after a fault is taken away
@@ -95,11 +97,14 @@ func (s *soak) disturb(loaded, run context.Context) {
 }
 
 // eventually tries again until it works, for so long as a recovery may take.
-func eventually(ctx context.Context, try func() error) error {
+func (r *rig) eventually(ctx context.Context, try func() error) error {
 	for deadline := time.Now().Add(recovery); ; {
 		err := try()
 		if err == nil {
 			return nil
+		}
+		if r.gone() {
+			return fmt.Errorf("the proxy has ended: %w", err)
 		}
 		if time.Now().After(deadline) {
 			return fmt.Errorf("not within %v: %w", recovery, err)
@@ -156,7 +161,7 @@ func (r *rig) reload(ctx context.Context, says string) error {
 	if err := r.proxy.Signal(syscall.SIGHUP); err != nil {
 		return err
 	}
-	return eventually(ctx, func() error {
+	return r.eventually(ctx, func() error {
 		for _, l := range r.proxy.Lines()[before:] {
 			if strings.HasPrefix(l.Get("msg"), says) {
 				return nil
@@ -173,7 +178,7 @@ func injectDC(ctx context.Context, s *soak, f *fault) error {
 	if err := s.rig.openLame(); err != nil {
 		return err
 	}
-	return eventually(ctx, func() error { return s.rig.tryDC(ctx, client.Config{DC: lameDC}) })
+	return s.rig.eventually(ctx, func() error { return s.rig.tryDC(ctx, client.Config{DC: lameDC}) })
 }
 
 // injectFront takes the site away.
@@ -183,7 +188,7 @@ func injectFront(ctx context.Context, s *soak, f *fault) error {
 	if err := s.rig.openSite(); err != nil {
 		return err
 	}
-	return eventually(ctx, func() error { return s.rig.tryFront(ctx) })
+	return s.rig.eventually(ctx, func() error { return s.rig.tryFront(ctx) })
 }
 
 // injectStop lets the process stand still, as a virtual machine does that is moved.
@@ -195,7 +200,7 @@ func injectStop(ctx context.Context, s *soak, f *fault) error {
 	if err := s.rig.proxy.Signal(syscall.SIGCONT); err != nil {
 		return err
 	}
-	return eventually(ctx, func() error { return s.rig.tryDC(ctx, client.Config{}) })
+	return s.rig.eventually(ctx, func() error { return s.rig.tryDC(ctx, client.Config{}) })
 }
 
 // burst is how many strangers come at once.
@@ -214,7 +219,7 @@ func injectBurst(ctx context.Context, s *soak, f *fault) error {
 		v := &visit{ctx: ctx, rig: s.rig, rnd: rand.New(rand.NewPCG(s.opts.seed, uint64(i))), hurry: true}
 		s.load.Go(func() { s.makeVisit(k.name, v, k.visit) })
 	}
-	return eventually(ctx, func() error { return s.rig.tryDC(ctx, client.Config{}) })
+	return s.rig.eventually(ctx, func() error { return s.rig.tryDC(ctx, client.Config{}) })
 }
 
 // injectDescriptors allows the process fewer descriptors than it has: it keeps them and gets hardly another. Accepting may stop by
@@ -241,7 +246,7 @@ func injectDescriptors(ctx context.Context, s *soak, f *fault) error {
 		return err
 	}
 	sleep(ctx, lateStop)
-	return eventually(ctx, func() error { return s.recovered(ctx, f, before) })
+	return s.rig.eventually(ctx, func() error { return s.recovered(ctx, f, before) })
 }
 
 // recovered says whether all that needs descriptors works, and how often accepting has begun again.

@@ -94,7 +94,8 @@ func soakInto(ctx context.Context, o options, out io.Writer) error {
 // newSoak starts what a soak needs. Its rig must be closed, after a failure too.
 func newSoak(o options) (*soak, error) {
 	s := &soak{
-		opts: o, loading: make(chan struct{}), longest: clamp(o.time/3, shortest, 4*time.Minute), between: clamp(o.time/20, 500*time.Millisecond, 45*time.Second),
+		opts: o, loading: make(chan struct{}), longest: clamp(o.time/3, shortest, 4*time.Minute),
+		between: clamp(o.time/20, 500*time.Millisecond, 45*time.Second),
 	}
 	s.short = clamp(s.between/8, 300*time.Millisecond, 4*time.Second)
 	var err error
