@@ -21,7 +21,7 @@ test: build ## unit and end-to-end tests; needs Go and make, and a C compiler fo
 		echo 'no C compiler: the tests run without the race detector'; $(GO) test -count=1 -timeout 15m ./...; \
 	fi
 
-check: build fmt-check vet staticcheck fuzz interop ## everything else CI does; interop needs nginx, haproxy, openssl
+check: build fmt-check vet staticcheck fuzz interop ## everything else CI does; interop needs what .ci/run installs
 
 fmt: ## format the sources
 	$(GO) run $(GOFUMPT) -l -w .
@@ -48,6 +48,7 @@ demo: build ## client, proxy, data centre and web site on this machine, in a doz
 	$(GO) run ./bench/demo -sluice bin/sluice
 
 docs: ## rewrite the generated pages
+	$(GO) test ./bench/sandbox -run TestWritten -count=1 -update
 	$(GO) test ./engine/config -run TestGeneratedFiles -count=1 -update
 	$(GO) generate ./engine/metric
 
@@ -74,3 +75,17 @@ profile: ## CPU and heap profile and system calls of the proxy under SCENARIO, i
 	$(GO) run ./bench/run -profile bin/profile -scenarios $(SCENARIO)
 
 .PHONY: bench bench-quick profile
+
+# TORTURE takes flags of go run ./bench/torture, as -only emfile,enfile-pipe or -long; SOAK those of go run ./bench/soak.
+SOAK ?= -time 10m -out bin/soak
+
+torture: build ## breaks what the proxy lives on, under load: six minutes; needs root, iproute2, nftables
+	$(GO) run ./bench/torture -sluice bin/sluice $(TORTURE)
+
+soak: build ## ten minutes of clients that come and go, with a fault every now and then; charts in bin/soak
+	$(GO) run ./bench/soak -sluice bin/sluice $(SOAK)
+
+sandbox: ## the end-to-end tests under the list of system calls that is shipped
+	SLUICE_SANDBOX=kill $(GO) test ./bench/e2e -count=1 -timeout 15m
+
+.PHONY: torture soak sandbox

@@ -153,7 +153,7 @@ func (l *lack) says(t *testing.T, p *stand.Proxy) {
 		wantMetric(t, p, `sluice_pipes{state="idle"}`, 0)
 	}
 	if l.splices == 0 {
-		wantMetric(t, p, `sluice_relay_bytes_total{direction="down",path="splice"}`, 0)
+		wantMetric(t, p, `sluice_relay_bytes_total{direction="down",edge="none",path="splice"}`, 0)
 	}
 	if l.fds != 0 {
 		wantMetric(t, p, "sluice_fds_limit", l.fds)

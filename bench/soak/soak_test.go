@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"sluice/bench/leak"
 )
 
 // binary is the proxy, built once from this tree.
@@ -34,7 +36,7 @@ func run(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "the proxy does not build: %v\n%s", err, out)
 		return 1
 	}
-	return m.Run()
+	return leak.Check(m).Run()
 }
 
 // shortRun is a soak of seconds; during, if set, has its own way with it. It returns the rules that broke, but for memory: so

@@ -103,7 +103,7 @@ func mutateHeaders(t *trial) error {
 		}
 		return t.wrongHeader(addr, rand.New(rand.NewPCG(uint64(i), 7)), hello) // the same ones every time
 	})
-	closed, _ := t.proxy.Metric("sluice_front_refused_total")
+	closed, _ := t.proxy.SumMetric("sluice_front_refused_total")
 	t.notef("%.0f a second; %v of them found no place at the front", float64(n)/time.Since(began).Seconds(), closed)
 	return err
 }

@@ -79,7 +79,7 @@ func (t *trial) count(kind int, c *tally) {
 	if n == 0 || t.hurt(kind) {
 		return
 	}
-	taken, _ := t.proxy.Metric("sluice_front_refused_total")
+	taken, _ := t.proxy.SumMetric("sluice_front_refused_total")
 	if kind == 1 && t.fault.floods && taken > 0 {
 		t.notef("%d strangers were not served, when all places at the front were taken", n)
 	} else {

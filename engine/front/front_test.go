@@ -190,7 +190,7 @@ func TestInherit(t *testing.T) {
 	if _, _, ok := unresolved.Target(); ok {
 		t.Error("an address is inherited from a front that has none")
 	}
-	if err := old.refresh(t.Context()); err != nil {
+	if _, err := old.refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
