@@ -51,7 +51,7 @@ var sections = []string{
 // withoutTest are the sections about what cannot work or cannot be set: there is nothing to show.
 var withoutTest = []string{
 	"Cloudflare Tunnel (cloudflared)", "Cloudflare Workers / TCP sockets", "TLS-on-TLS is not happening",
-	"Does not work, despite frequent suggestions", "Validating a CDN-fronted setup",
+	"Does not work, despite frequent suggestions",
 }
 
 func TestChecklistIsWhole(t *testing.T) {

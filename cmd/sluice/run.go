@@ -35,6 +35,7 @@ func (a *app) run(c *command, args []string) error {
 	out := newSink(a.err, sinkBytes)
 	defer out.close(lastWords)
 	log := newLogger(cfg, level, out, underJournal(os.Getenv("JOURNAL_STREAM"), os.Stderr))
+	slog.SetDefault(log) // the metrics library has a word to say at times, by package log
 	if a.cores != nil {
 		log.Warn("core dumps stay possible, and would hold keys", slog.String("error", a.cores.Error()))
 	}

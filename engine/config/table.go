@@ -104,7 +104,7 @@ var settings = []setting{
 		name: "PUBLIC_HOST", section: sectionFirst, takes: "a name or an address", otherwise: "none: `sluice link` then needs `--host`",
 		example: "proxy.example.org",
 		text: "The name or address that clients are given in links. Behind a load balancer it is the balancer's. It is used " +
-			"for links, and by `sluice doctor`; the proxy never connects to it.",
+			"for links, and by `sluice doctor`; the proxy never connects to it, and looks it up only to see that a front on the same port does not lead back here.",
 		show: func(c *Config) string { return orNone(c.PublicHost) },
 	},
 	{
@@ -268,7 +268,7 @@ var settings = []setting{
 		name: "STATE_DIR", section: sectionProcess, takes: "a directory",
 		otherwise: "`$STATE_DIRECTORY` (set by systemd), else `$XDG_STATE_HOME/sluice`, else `$HOME/.local/state/sluice`",
 		example:   "/var/lib/sluice",
-		text:      "What should outlive a restart: the secret of a trial.",
+		text:      "What should outlive a restart: lists of ranges, the secret of a trial.",
 		show:      func(c *Config) string { return orNone(c.StateDir) },
 	},
 	{
