@@ -29,6 +29,9 @@ func (a *app) run(c *command, args []string) error {
 	level := new(slog.LevelVar)
 	level.Set(cfg.LogLevel)
 	log := newLogger(cfg, level, a.err, underJournal(os.Getenv("JOURNAL_STREAM"), os.Stderr))
+	// What libraries say by themselves (of metrics they cannot read, say) goes the same way, in the same format.
+	slog.SetLogLoggerLevel(slog.LevelWarn)
+	slog.SetDefault(log)
 	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
 		log.Warn("core dumps stay possible, and would hold keys", slog.String("error", err.Error()))
 	}
