@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -57,7 +56,7 @@ type record struct {
 	Bytes    int64          `json:"bytes"`
 	Ends     []end          `json:"ends"`
 	Faults   []fault        `json:"faults"`
-	Errors   []string       `json:"errors"` // that the proxy has logged, by message, and no fault asks for
+	Errors   []string       `json:"errors"` // that the proxy has logged, each message once
 	ExitedBy string         `json:"exit"`   // how the proxy ended; "" is in good order
 }
 
@@ -232,27 +231,13 @@ func known(v float64) float64 {
 	return v
 }
 
-// errorsOfFaults are the errors that the faults ask for.
-var errorsOfFaults = []string{
-	"reload refused", "accepting stopped by itself", "handshakes fail for want of descriptors",
-}
-
-// errors are the messages of the errors that the proxy has logged, each once.
+// errors are the messages of the errors that the proxy has logged, each once, and all that is not in the log's format.
 func (r *rig) errors() (all []string) {
-	seen := map[string]bool{}
-lines:
 	for _, l := range r.proxy.Lines() {
 		msg := l.Get("msg") + l.Get("text")
-		if level := l.Get("level"); level != "ERROR" && level != "" || seen[msg] {
-			continue
+		if level := l.Get("level"); (level == "ERROR" || level == "") && !slices.Contains(all, msg) {
+			all = append(all, msg)
 		}
-		for _, asked := range errorsOfFaults {
-			if strings.HasPrefix(msg, asked) {
-				continue lines
-			}
-		}
-		seen[msg] = true
-		all = append(all, msg)
 	}
 	return all
 }

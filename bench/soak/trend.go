@@ -9,9 +9,10 @@ import (
 
 // Bounds of what resident memory may do.
 const (
-	slopeBound = 2 << 20 // bytes an hour that resident memory may grow by
-	noiseLeast = 1 << 20 // what is granted beyond that: twice the scatter, but so much at least, and
-	noiseMost  = 4 << 20 // so much at most, and always in a run that is too short for the process to have found its level
+	slopeBound = 2 << 20  // bytes an hour that resident memory may grow by
+	noiseLeast = 1 << 20  // what is granted beyond that: twice the scatter, but so much at least, and
+	noiseMost  = 4 << 20  // so much at most
+	levelTime  = 3.0 / 60 // hours, twice or so of which a process takes to find its level: the shorter it is looked at, the more that counts
 )
 
 // loaded are the samples of the last two thirds of the load.
@@ -68,12 +69,10 @@ func growth(samples []sample) (g trend) {
 	return g
 }
 
-// noise is what the scatter cannot tell from growth.
+// noise is what cannot be told from growth: scatter, and the way to the level, which weighs less the longer the span is.
 func (g trend) noise() float64 {
-	if g.span*3600 < longRun*2/3*0.9 {
-		return noiseMost
-	}
-	return min(max(2*g.scatter, noiseLeast), noiseMost)
+	least := max(noiseLeast, noiseMost*levelTime/g.span)
+	return min(max(2*g.scatter, least), noiseMost)
 }
 
 // allowed is by how much memory may have grown over the span.

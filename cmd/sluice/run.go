@@ -35,7 +35,7 @@ func (a *app) run(c *command, args []string) error {
 	out := newSink(a.err, sinkBytes)
 	defer out.close(lastWords)
 	log := newLogger(cfg, level, out, underJournal(os.Getenv("JOURNAL_STREAM"), os.Stderr))
-	slog.SetDefault(log) // the metrics library has a word to say at times, by package log
+	slog.SetDefault(log) // what libraries say by themselves (of metrics they cannot read, say) goes the same way, in the same format
 	if a.cores != nil {
 		log.Warn("core dumps stay possible, and would hold keys", slog.String("error", a.cores.Error()))
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"sluice/engine/config"
 )
@@ -133,6 +136,56 @@ func TestRunTrial(t *testing.T) {
 	}
 	if strings.Contains(r.stderr.String(), kept.secret.Hex()[2:34]) {
 		t.Errorf("the log shows the key:\n%s", &r.stderr)
+	}
+}
+
+// A library that logs by itself does so in the format that was asked for: here the metrics', for want of a descriptor.
+func TestForeignLogLines(t *testing.T) {
+	r := start(t, "SLUICE_LOG_FORMAT=json")
+	var d net.Dialer
+	web := http.Client{Timeout: patience, Transport: &http.Transport{
+		MaxConnsPerHost: 1, // the second page comes over the first one's connection: another could not be accepted
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return d.DialContext(ctx, "unix", strings.TrimPrefix(r.admin, "unix:"))
+		},
+	}}
+	page := func() {
+		t.Helper()
+		answer, err := web.Get("http://proxy/metrics")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer answer.Body.Close()
+		if _, err := io.Copy(io.Discard, answer.Body); err != nil || answer.StatusCode != http.StatusOK {
+			t.Fatalf("%s, %v", answer.Status, err)
+		}
+	}
+	page()
+	var old unix.Rlimit
+	if err := unix.Prlimit(r.Process.Pid, unix.RLIMIT_NOFILE, nil, &old); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Prlimit(r.Process.Pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 3, Max: old.Max}, nil); err != nil {
+		t.Fatal(err)
+	}
+	page()
+	if err := unix.Prlimit(r.Process.Pid, unix.RLIMIT_NOFILE, &old, nil); err != nil {
+		t.Fatal(err)
+	}
+	r.signal(syscall.SIGTERM)
+	if code := r.status(); code != 0 {
+		t.Errorf("exit status %d", code)
+	}
+	found := false
+	for line := range strings.Lines(r.stderr.String()) {
+		var fields struct{ Level, Msg string }
+		if err := json.Unmarshal([]byte(line), &fields); err != nil {
+			t.Errorf("not in the log's format: %s", line)
+		}
+		found = found || fields.Level == "INFO" && strings.Contains(fields.Msg, "/proc/self/stat")
+	}
+	if !found {
+		t.Errorf("the library said nothing:\n%s", &r.stderr)
 	}
 }
 
