@@ -152,7 +152,7 @@ func (m *machine) tally() (n tally) {
 }
 
 // quiet are the causes that end a connection without a relay.
-var quiet = []cause{silent, health, badFrame, unknownDC, frameEnd}
+var quiet = []cause{looped, silent, health, badFrame, unknownDC, frameEnd}
 
 // judged says whether one more handshake has ended since before, and the relay that it ended in, if any.
 func (m *machine) judged(before tally, reset bool) bool {

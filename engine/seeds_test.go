@@ -93,6 +93,7 @@ func seeds(t testing.TB) []seed {
 		six    = edge.AppendHeader(nil, 2, netip.MustParseAddrPort("[2001:db8::7]:4321"), to, nil)
 		local  = edge.AppendHeader(nil, 2, netip.AddrPort{}, to, nil)
 		self   = edge.AppendHeader(nil, 1, netip.AddrPortFrom(edgeAddr, 1), to, nil)
+		marked = func(n int) []byte { return edge.AppendHeader(nil, 2, from, to, bytes.Repeat([]byte("another-"), n)) }
 		word   = []byte("a word for the data centre")
 		edit   = func(b []byte, at int, to ...byte) []byte { b = bytes.Clone(b); copy(b[at:], to); return b }
 	)
@@ -146,6 +147,8 @@ func seeds(t testing.TB) []seed {
 		{"a frame of another version", atOff | signed, nil, hello, append([]byte{0x17, 3, 1, 0, 64}, make([]byte, 64)...), nil, badFrame},
 		{"nowhere", atOff | good&^toDC2 | 99<<24, nil, hello, word, nil, unknownDC},
 		{"half a frame", atOff | good | cutOff(9), nil, hello, nil, []byte{2, 5, 0, 1}, frameEnd},
+		{"a header that goes round", atRequired | good, marked(maxPassed), hello, word, nil, looped},
+		{"a stranger who has passed others", atRequired, marked(maxPassed - 1), client.Hello{Host: secret.Host}.Foreign(), nil, nil, badDigest},
 	}
 	all[10].tail = append(all[10].tail, 0x16, 3, 3, 0, 1, 0)
 	for i, b := range vectorHellos(t) {
