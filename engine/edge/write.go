@@ -13,8 +13,8 @@ const MarkerLen = 8
 
 // AppendHeader appends to b the PROXY header that tells an upstream, most often the front, that src connected to dst. The version is 1 or 2;
 // any other is a mistake of ours and panics. Addresses of two families, or v4-mapped ones beside IPv6, go out as IPv6; when one is not
-// valid the header says UNKNOWN (v1) or LOCAL (v2). A
-// header of version 2 with addresses carries the marks, if there are any. It allocates: once for each refused connection, never for a relayed one.
+// valid the header says UNKNOWN (v1) or LOCAL (v2). A header of version 2 with addresses carries the marks, if there are any. [MaxHeader] has
+// room for hundreds; the caller sees to it that there are no more. It allocates: once for each refused connection, never for a relayed one.
 func AppendHeader(b []byte, version int, src, dst netip.AddrPort, marks []byte) []byte {
 	if version != 1 && version != 2 {
 		panic("edge: PROXY header version is neither 1 nor 2")
