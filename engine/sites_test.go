@@ -186,8 +186,8 @@ func TestLineEnds(t *testing.T) {
 			break
 		}
 	}
-	for p.places.Take() {
-	}
+	p.eventually("who has gone gives the place back", func() bool { return p.places.Used() == p.places.Count()-1 })
+	p.places.Take()
 	late := p.dial()
 	mustWrite(t, late, []byte("GET late"))
 	p.eventually("it waits", func() bool { return p.places.Waiting() == 1 })
