@@ -16,9 +16,9 @@ run: build ## build it and try it out: prints a link for Telegram
 
 test: build ## unit and end-to-end tests; needs Go and make, and a C compiler for the race detector
 	@if [ -n "$$($(GO) env CC)" ] && command -v $$($(GO) env CC) >/dev/null; then \
-		echo '$(GO) test -race -count=1 ./...'; CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 15m ./...; \
+		echo '$(GO) test -race -count=1 ./...'; CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 25m ./...; \
 	else \
-		echo 'no C compiler: the tests run without the race detector'; $(GO) test -count=1 -timeout 15m ./...; \
+		echo 'no C compiler: the tests run without the race detector'; $(GO) test -count=1 -timeout 25m ./...; \
 	fi
 
 check: build fmt-check vet staticcheck fuzz interop ## everything else CI does; interop needs what .ci/run installs

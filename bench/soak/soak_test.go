@@ -39,8 +39,10 @@ func run(m *testing.M) int {
 	return leak.Check(m).Run()
 }
 
-// shortRun is a soak of seconds; during, if set, has its own way with it. It returns the rules that broke, but for memory: so
-// short a run says nothing about it.
+// ofSpeed are the rules that so short a run may break only because the machine is slow, and the one of memory, of which it says nothing.
+var ofSpeed = []string{"resident memory did not grow", "the load was there", "it was looked at all the time"}
+
+// shortRun is a soak of seconds; during, if set, has its own way with it. It returns the rules that broke, but for those of speed.
 func shortRun(t *testing.T, during func(*soak)) (names []string, dir string) {
 	t.Helper()
 	o := options{binary: binary, out: t.TempDir(), time: 8 * time.Second, every: 200 * time.Millisecond, seed: rand.Uint64(), rate: 8}
@@ -76,7 +78,7 @@ func shortRun(t *testing.T, during func(*soak)) (names []string, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return slices.DeleteFunc(broken(judge(r, samples)), func(n string) bool { return n == "resident memory did not grow" }), o.out
+	return slices.DeleteFunc(broken(judge(r, samples)), func(n string) bool { return slices.Contains(ofSpeed, n) }), o.out
 }
 
 func TestShortSoak(t *testing.T) {
@@ -122,10 +124,13 @@ func TestSoakNoticesACrash(t *testing.T) {
 func TestInterrupted(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
-	time.AfterFunc(3*time.Second, cancel)
 	dir := t.TempDir()
 	var said strings.Builder
-	err := command(ctx, []string{"-sluice", binary, "-time", "10m", "-every", "200ms", "-out", dir}, &said)
+	begun := writerFunc(func(b []byte) (int, error) { // the first it says is that it is warm
+		time.AfterFunc(2*time.Second, cancel)
+		return said.Write(b)
+	})
+	err := command(ctx, []string{"-sluice", binary, "-time", "10m", "-every", "200ms", "-out", dir}, begun)
 	if err != errNotHeld || !strings.Contains(said.String(), "BROKEN the load was there") {
 		t.Fatalf("%v\n%s", err, said.String())
 	}
@@ -137,6 +142,10 @@ func TestInterrupted(t *testing.T) {
 		t.Errorf("the report of it: %v\n%s", err, said.String())
 	}
 }
+
+type writerFunc func(b []byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 
 func TestBadCommands(t *testing.T) {
 	for _, args := range [][]string{
