@@ -24,8 +24,8 @@ import (
 	"sluice/bench/stand"
 )
 
-// binary is the proxy under test, built once from this tree.
-var binary string
+// binary is the proxy under test, built once from this tree, and real the same without what [wrap] may have put around it.
+var binary, real string
 
 func TestMain(m *testing.M) {
 	sandbox.Main()
@@ -47,6 +47,7 @@ func run(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "the proxy does not build: %v\n%s", err, out)
 		return 1
 	}
+	real = binary
 	if err := wrap(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -59,19 +60,20 @@ func run(m *testing.M) int {
 // whatever is not on it ends it.
 func wrap() error {
 	into, verdict := os.Getenv("SLUICE_TRACE"), os.Getenv("SLUICE_SANDBOX")
-	real := binary + ".real"
 	var how string
+	inner := binary + ".real"
 	switch {
 	case into != "":
-		how = fmt.Sprintf("strace -D -f -c -U name,calls,errors -o '%s'/$$ '%s'", into, real)
+		how = fmt.Sprintf("strace -D -f -c -U name,calls,errors -o '%s'/$$ '%s'", into, inner)
 	case verdict != "":
-		how = "'" + strings.Join(sandbox.Argv(sandbox.Verdict(verdict), real), "' '") + "'"
+		how = "'" + strings.Join(sandbox.Argv(sandbox.Verdict(verdict), inner), "' '") + "'"
 	default:
 		return nil
 	}
-	if err := os.Rename(binary, real); err != nil {
+	if err := os.Rename(binary, inner); err != nil {
 		return err
 	}
+	real = inner
 	return os.WriteFile(binary, []byte("#!/bin/sh\nexec "+how+" \"$@\"\n"), 0o755)
 }
 

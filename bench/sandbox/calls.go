@@ -101,6 +101,7 @@ var Groups = []Group{
 		{"unlinkat", unix.SYS_UNLINKAT, seen},
 	}},
 	{"The start, limits, the kernel's guard", []Call{
+		{"adjtimex", unix.SYS_ADJTIMEX, "sluice doctor asks whether the clock is kept in step; setting it needs a privilege that nobody here has"},
 		{"bpf", unix.SYS_BPF, seen},
 		{"execve", unix.SYS_EXECVE, "whoever puts the filter on then becomes the proxy"},
 		{"getrlimit", unix.SYS_GETRLIMIT, seen},
