@@ -48,7 +48,7 @@ func (c *conn) readHello() bool {
 		c.quit(why)
 		return false
 	default:
-		if s.e.looks.cameBack(h.Random) {
+		if s.e.looks.goesRound(h.Random) {
 			c.quit(looped)
 			return false
 		}

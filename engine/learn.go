@@ -109,21 +109,21 @@ func (e *Engine) lookAt(ctx context.Context, cfg *config.Config, s *site) (probe
 			return probe.Flight{}, err
 		}
 	}
-	look := &look{site: s}
+	look := &look{}
 	flight, err := probe.Learn(ctx, conn, s.host, func(random [32]byte) { e.looks.begin(random, look) })
 	e.looks.end(look)
-	s.looped.Store(look.cameBack.Load())
+	s.looped.Store(err != nil && look.returns.Load() > 0)
 	return flight, err
 }
 
 // look is one look at a front.
 type look struct {
-	site     *site
-	random   [32]byte
-	cameBack atomic.Bool
+	random  [32]byte
+	returns atomic.Int32
 }
 
-// looks are those that are under way, by the random of their hello: one that arrives at a listener shows that the front leads back here.
+// looks are those that are under way, by the random of their hello. One that arrives at a listener and gets no answer shows that the front
+// leads back here.
 type looks struct {
 	some atomic.Int32
 	mu   sync.Mutex
@@ -147,18 +147,14 @@ func (l *looks) end(k *look) {
 	l.some.Store(int32(len(l.by)))
 }
 
-// cameBack says whether a hello's random is that of a look, and has its site know.
-func (l *looks) cameBack(random []byte) bool {
+// goesRound says whether a hello's random is that of a look, which has come back here once more after it was sent on to the front: then the
+// connection is to be cut, which ends the look. Once proves nothing. Who sees us look can say the same, and has to be answered like anybody else.
+func (l *looks) goesRound(random []byte) bool {
 	if l.some.Load() == 0 || len(random) != 32 {
 		return false
 	}
 	l.mu.Lock()
 	k := l.by[[32]byte(random)]
 	l.mu.Unlock()
-	if k == nil {
-		return false
-	}
-	k.cameBack.Store(true)
-	k.site.looped.Store(true)
-	return true
+	return k != nil && k.returns.Add(1) > 1
 }

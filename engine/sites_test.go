@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"encoding/binary"
 	"io"
 	"net"
 	"net/netip"
@@ -202,6 +203,22 @@ func TestLineEnds(t *testing.T) {
 	}
 }
 
+// exchange carries bytes between c and another address, where early was said already, and closes c.
+func exchange(c net.Conn, addr string, early []byte) {
+	defer c.Close()
+	back, err := net.Dial("tcp", addr)
+	if err != nil {
+		return
+	}
+	defer back.Close()
+	_, _ = back.Write(early)
+	go func() {
+		_, _ = io.Copy(struct{ io.Writer }{back}, c) // not by the pipes that Go keeps for later
+		_ = back.(*net.TCPConn).CloseWrite()
+	}()
+	_, _ = io.Copy(struct{ io.Writer }{c}, back)
+}
+
 // A front that leads back here by a way that cannot be seen is found out by the proxy's own look at it: strangers are then closed at once
 // instead of going round, and the loop is over when the front is mended.
 func TestLoopIsFound(t *testing.T) {
@@ -217,19 +234,7 @@ func TestLoopIsFound(t *testing.T) {
 			if err != nil {
 				return
 			}
-			go func() {
-				defer c.Close()
-				back, err := net.Dial("tcp", p.addr.String())
-				if err != nil {
-					return
-				}
-				defer back.Close()
-				go func() {
-					_, _ = io.Copy(struct{ io.Writer }{back}, c) // not by the pipes that Go keeps for later
-					_ = back.(*net.TCPConn).CloseWrite()
-				}()
-				_, _ = io.Copy(struct{ io.Writer }{c}, back)
-			}()
+			go exchange(c, p.addr.String(), nil)
 		}
 	}()
 	if err := p.Reload(p.config("SLUICE_FRONT=" + round.Addr().String())); err != nil {
@@ -258,6 +263,59 @@ func TestLoopIsFound(t *testing.T) {
 	s := p.dial()
 	mustWrite(t, s, []byte("GET / HTTP/1.1\r\n\r\n"))
 	mustRead(t, s, []byte("site"))
+}
+
+// Who sees the proxy look at its front and says the same sees the front like anybody else, and makes nobody believe in a loop.
+func TestLookSaidAgain(t *testing.T) {
+	p := start(t)
+	site, err := stand.ListenSite("127.0.0.1:0", secret.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(site.Close)
+	way, err := net.Listen("tcp", "127.0.0.1:0") // to the site, on which somebody listens
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer way.Close()
+	heard, goOn := make(chan []byte, 1), make(chan struct{})
+	go func() {
+		for first := true; ; first = false {
+			c, err := way.Accept()
+			if err != nil {
+				return
+			}
+			hello := make([]byte, 5)
+			_, _ = io.ReadFull(c, hello)
+			hello = append(hello, make([]byte, binary.BigEndian.Uint16(hello[3:]))...)
+			_, _ = io.ReadFull(c, hello[5:])
+			go func() {
+				if first {
+					heard <- hello
+					<-goOn
+				}
+				exchange(c, site.Addr().String(), hello)
+			}()
+		}
+	}()
+	if err := p.Reload(p.config("SLUICE_FRONT=" + way.Addr().String())); err != nil {
+		t.Fatal(err)
+	}
+	hello, front := <-heard, p.live.Load().sites.all[0]
+	same := p.dial()
+	mustWrite(t, same, hello)
+	mustRead(t, same, []byte{0x16, 3, 3})
+	again := p.dial()
+	mustWrite(t, again, hello)
+	mustEnd(t, again)
+	if front.looped.Load() {
+		t.Error("it is taken for a loop")
+	}
+	close(goOn)
+	p.eventually("the look is over", func() bool { return front.match.Load() != nil })
+	if front.looped.Load() {
+		t.Error("it is taken for a loop when the look is over")
+	}
 }
 
 // A connection to the front that comes back with our own mark in its header, or with those of too many others, is cut.
