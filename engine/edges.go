@@ -66,7 +66,7 @@ func (e *Engine) makeDoors(cfg *config.Config) (_ []door, err error) {
 			continue
 		}
 		// What tells keepers apart: what they keep, and whether the kernel is to use it.
-		key := fmt.Sprintln(cfg.EdgeGuard, cfg.Edge.Outsiders, ranges.Text(edge.Ranges))
+		key := fmt.Sprintln(cfg.EdgeGuard, cfg.Edge.Outsiders, ranges.Key(edge.Ranges))
 		same := func(k *keeper) bool { return k.key == key }
 		if at := slices.IndexFunc(had, same); at >= 0 {
 			doors[i].keeper = had[at]

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sluice/engine/dc"
+	"sluice/engine/edge/ranges"
 )
 
 // checkOutbound lists every call that a proxy with these settings makes, and those of this program.
@@ -44,7 +45,7 @@ func (x *exam) listCalls() (calls []string) {
 			for _, u := range s.URLs {
 				if !slices.Contains(seen, u) {
 					seen = append(seen, u)
-					calls = append(calls, fmt.Sprintf("%s (and DNS for it), each %s, by way of HTTPS_PROXY where that is set", u, short(x.cfg.EdgeRefresh)))
+					calls = append(calls, fmt.Sprintf("%s (and DNS for it), each %s, by way of HTTPS_PROXY where that is set", ranges.WithoutQuery(u), short(x.cfg.EdgeRefresh)))
 				}
 			}
 		}

@@ -92,6 +92,9 @@ func FuzzSources(f *testing.F) {
 				t.Fatalf("%q is named %q", text, name)
 			}
 		}
+		if strings.Contains(text, "?") {
+			return // the text has not all of it, and two lists may differ in the rest alone
+		}
 		again, err := ParseSources(Text(all))
 		if err != nil || Text(again) != Text(all) {
 			t.Fatalf("%q is shown as %q, which reads as %q, %v", text, Text(all), Text(again), err)

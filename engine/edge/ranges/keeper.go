@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"slices"
 	"sync"
@@ -233,24 +234,28 @@ func (k *Keeper) obtain(ctx context.Context, s *Source) ([]netip.Prefix, error) 
 	return all, nil
 }
 
-func (k *Keeper) fetch(ctx context.Context, url string, read parser) ([]netip.Prefix, error) {
+func (k *Keeper) fetch(ctx context.Context, address string, read parser) ([]netip.Prefix, error) {
 	ctx, done := context.WithTimeout(ctx, fetchTime)
 	defer done()
-	q, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	q, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return nil, err
 	}
+	shown := WithoutQuery(address)
 	r, err := k.client.Do(q)
+	if failed, ok := errors.AsType[*url.Error](err); ok {
+		err = failed.Err // without the URL, which it repeats with its query
+	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", shown, err)
 	}
 	defer r.Body.Close()
 	if r.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s: status %d", q.URL.Redacted(), r.StatusCode)
+		return nil, fmt.Errorf("%s: status %d", shown, r.StatusCode)
 	}
 	list, err := readAll(r.Body, read)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", q.URL.Redacted(), err)
+		return nil, fmt.Errorf("%s: %w", shown, err)
 	}
 	return list, nil
 }

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -37,7 +38,7 @@ func says(text string) http.HandlerFunc {
 
 func (p *publisher) sources(t *testing.T) []Source {
 	t.Helper()
-	s, err := ParseSources(p.URL + "/list")
+	s, err := ParseSources(p.URL + "/list?password=hush")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,6 +113,9 @@ func TestHostilePublishers(t *testing.T) {
 			}
 			defer done()
 			o := only(t, k.Refresh(ctx, false))
+			if o.Err != nil && strings.Contains(o.Err.Error(), "hush") {
+				t.Errorf("what the URL asks with is told: %v", o.Err)
+			}
 			if o.Err == nil || tt.want != nil && !errors.Is(o.Err, tt.want) {
 				t.Errorf("%v, want %v", o.Err, tt.want)
 			}
@@ -353,12 +357,34 @@ func TestScheduleOfWhatNeverChanges(t *testing.T) {
 	}
 }
 
+// What a URL asks with may be a password: it tells sources apart, and nobody is shown it.
+func TestQueries(t *testing.T) {
+	var keys []string
+	for _, query := range []string{"", "?password=hush", "?password=other"} {
+		s, err := ParseSources("https://lists.example/of/ranges" + query + ",192.0.2.0/24")
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := "https://lists.example/of/ranges,192.0.2.0/24"
+		if query != "" {
+			want = "https://lists.example/of/ranges?...,192.0.2.0/24"
+		}
+		if got := Text(s); got != want {
+			t.Errorf("shown as %s, want %s", got, want)
+		}
+		keys = append(keys, Key(s))
+	}
+	if slices.Sort(keys); len(slices.Compact(keys)) != 3 {
+		t.Errorf("different lists have the same key: %q", keys)
+	}
+}
+
 // A keeper takes over what another has fetched of the same source, and nothing older than what it has itself.
 func TestInherit(t *testing.T) {
 	p, q := publish(t), publish(t)
 	old := newKeeper(t, append(p.sources(t), q.sources(t)...), "")
 	old.Refresh(t.Context(), false)
-	more, err := ParseSources(p.URL + "/list,10.0.0.0/8")
+	more, err := ParseSources(p.URL + "/list?password=hush,10.0.0.0/8")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,7 +29,7 @@ type Source struct {
 	taken    time.Time      // its date
 }
 
-// String writes the source as SLUICE_EDGE_RANGES takes it.
+// String writes the source as SLUICE_EDGE_RANGES takes it, but for a URL's query.
 func (s *Source) String() string {
 	switch {
 	case s.Path != "":
@@ -37,12 +37,29 @@ func (s *Source) String() string {
 	case s.Name == given:
 		return join(s.fixed, ",")
 	case slices.IndexFunc(known, func(k Source) bool { return k.Name == s.Name }) < 0:
-		return s.URLs[0]
+		return WithoutQuery(s.URLs[0])
 	}
 	return s.Name
 }
 
-// Text writes sources as SLUICE_EDGE_RANGES takes them.
+// WithoutQuery is a list's URL for people and logs: what follows the question mark may be the password of who fetches it.
+func WithoutQuery(url string) string {
+	path, _, asks := strings.Cut(url, "?")
+	if asks {
+		path += "?..."
+	}
+	return path
+}
+
+// Key tells sources from others, other queries among them.
+func Key(sources []Source) (key string) {
+	for i := range sources {
+		key += sources[i].Name + "=" + sources[i].String() + ","
+	}
+	return key
+}
+
+// Text writes sources as SLUICE_EDGE_RANGES takes them, but for the queries of URLs.
 func Text(sources []Source) string {
 	texts := make([]string, len(sources))
 	for i := range sources {
