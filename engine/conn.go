@@ -182,11 +182,11 @@ func (c *conn) readHeader() bool {
 			c.client = netip.AddrPortFrom(h.Source.Addr().Unmap(), h.Source.Port())
 		}
 		e.headers[c.header].Inc(i)
-		if e.passed(h.Marks) {
+		if e.passed(h.Marks) || c.door.keeper != nil && len(h.Marks) >= maxPassed*edge.MarkerLen {
 			c.quit(looped)
 			return false
 		}
-		c.marks = append(c.marks, h.Marks[:len(h.Marks)/edge.MarkerLen*edge.MarkerLen]...) // nil without any
+		c.marks = handOn(h.Marks)
 		c.said = c.said[:copy(c.said, c.said[n:])]
 	case err == edge.ErrShort:
 		return false

@@ -3,6 +3,7 @@ package engine
 import (
 	"log/slog"
 	"net/netip"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -57,6 +58,10 @@ func (c *conn) toDC(f *obfs.Frame) {
 // follows it. When all places at the front are taken it waits in line, unread, as in a busy server's backlog. Without a front, or without
 // a place in the line, the connection is closed.
 func (c *conn) toFront(why cause) {
+	if c.cameBack() {
+		c.quit(looped)
+		return
+	}
 	to := c.site()
 	if c.shadowed && c.owner.front.site == to {
 		c.followShadow(why)
@@ -76,18 +81,8 @@ func (c *conn) toFront(why cause) {
 		c.leave(handoffFailed)
 		return
 	}
-	e, s := c.shard.e, &stranger{shard: c.shard, relay: r}
-	switch e.places.Join(s, time.Now().Add(lineTime)) {
-	case front.Placed:
-		if !s.Admit() {
-			e.places.Release()
-			why = handoffFailed
-		}
-	case front.InLine:
-		to.suspect(e.clock())
-	case front.Full:
-		to.suspect(e.clock())
-		s.refuse(frontFull)
+	if s := (&stranger{shard: c.shard, site: to, relay: r}); !c.shard.e.looks.park(s, c.said) && !s.join() {
+		why = handoffFailed
 	}
 	c.leave(why)
 }
@@ -95,7 +90,27 @@ func (c *conn) toFront(why cause) {
 // stranger is a connection with a place at the front, or in line for one. It owns the client's descriptor until it is admitted.
 type stranger struct {
 	shard *shard
+	site  *site
 	relay splice.Relay
+}
+
+// join takes a place, waits for one in line or, without room there, ends. It reports false when the hand-off has failed. Any goroutine may call
+// it, once.
+func (s *stranger) join() bool {
+	e := s.shard.e
+	switch e.places.Join(s, time.Now().Add(lineTime)) {
+	case front.Placed:
+		if !s.Admit() {
+			e.places.Release()
+			return false
+		}
+	case front.InLine:
+		s.site.suspect(e.clock())
+	case front.Full:
+		s.site.suspect(e.clock())
+		s.refuse(frontFull)
+	}
+	return true
 }
 
 // Admit implements front.Waiter.
@@ -114,6 +129,9 @@ func (s *stranger) refuse(why unfronted) {
 	_ = unix.Close(s.relay.Client)
 	e := s.shard.e
 	e.frontRefused[why].Inc(e.offLoop())
+	if why == frontLoops {
+		return
+	}
 	e.limited.line("front_full", slog.LevelWarn, "all places at the front are taken: strangers are closed instead of seeing it",
 		slog.Int("places", e.places.Count()), slog.Int("waiting", e.places.Waiting()))
 }
@@ -153,14 +171,29 @@ func (c *conn) frontRelay(to *site, early []byte) (splice.Relay, bool) {
 // maxPassed is how many proxies a connection may have passed, each the other's front, before it is taken for one that goes round.
 const maxPassed = 4
 
-// passed says whether a connection with these marks has come by here before, or by too many of us.
+// passed says whether a connection with these marks has come by here before.
 func (e *Engine) passed(marks []byte) bool {
-	for i := 0; i+edge.MarkerLen <= len(marks); i += edge.MarkerLen {
-		if string(marks[i:i+edge.MarkerLen]) == string(e.marker[:]) {
+	for mark := range slices.Chunk(marks, edge.MarkerLen) {
+		if string(mark) == string(e.marker[:]) || e.looks.marked(mark) {
 			return true
 		}
 	}
-	return len(marks) >= maxPassed*edge.MarkerLen
+	return false
+}
+
+// handOn is what of a header's marks the next one hears, nil without any. From those who may say anything there may be more than anybody needs.
+func handOn(marks []byte) []byte {
+	whole := marks[:len(marks)/edge.MarkerLen*edge.MarkerLen]
+	return append([]byte(nil), whole[max(0, len(whole)-(maxPassed-1)*edge.MarkerLen):]...)
+}
+
+// cameBack says whether c begins with a PROXY header of ours where none is expected.
+func (c *conn) cameBack() bool {
+	if c.header != headerResults {
+		return false
+	}
+	h, _, err := edge.ParseHeader(c.said)
+	return err == nil && c.shard.e.passed(h.Marks)
 }
 
 // local is the address the client connected to. (gnet only knows its listener's.)
@@ -225,8 +258,8 @@ func (c *conn) noteUnexpectedHeader() {
 	if c.header != headerResults || c.outside() {
 		return
 	}
-	if _, _, err := edge.ParseHeader(c.said); err == nil {
-		e := c.shard.e
+	e := c.shard.e
+	if h, _, err := edge.ParseHeader(c.said); err == nil && !e.passed(h.Marks) {
 		e.headers[headerUnexpected].Inc(c.shard.index)
 		e.limited.line("unexpected_header", slog.LevelWarn, unexpectedHeaderHint, slog.String("peer", c.peer.String()))
 	}

@@ -48,10 +48,6 @@ func (c *conn) readHello() bool {
 		c.quit(why)
 		return false
 	default:
-		if s.e.looks.goesRound(h.Random) {
-			c.quit(looped)
-			return false
-		}
 		c.toFront(why)
 		return false
 	}

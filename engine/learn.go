@@ -5,8 +5,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"sluice/engine/config"
@@ -86,75 +84,65 @@ func (s *site) suspect(now int64) {
 	}
 }
 
-// lookAt connects to the front as a browser would and records its answer.
+// lookAt takes one look at a front, and sees whether it leads back here.
 func (e *Engine) lookAt(ctx context.Context, cfg *config.Config, s *site) (probe.Flight, error) {
-	ctx, cancel := context.WithTimeout(ctx, learnTime)
+	hurried, cancel := context.WithTimeout(ctx, learnTime)
 	defer cancel()
-	addrs, path, ok := s.Target()
-	if !ok {
-		return probe.Flight{}, errNoFront
-	}
-	network, addr := "unix", path
-	if path == "" {
-		network, addr = "tcp", addrs[0].String()
-	}
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, network, addr)
-	if err != nil {
-		return probe.Flight{}, err
-	}
-	defer conn.Close()
-	if v := cfg.FrontProxyProtocol; v != 0 {
-		if _, err := conn.Write(edge.AppendHeader(nil, v, addrPort(conn.LocalAddr()), addrPort(conn.RemoteAddr()), nil)); err != nil {
-			return probe.Flight{}, err
+	k := e.looks.begin(cancel)
+	flight, err := e.browse(hurried, cfg, s, k)
+	cameBack, parked := e.looks.end(k)
+	s.looped.Store(cameBack && err != nil && ctx.Err() == nil)
+	for _, p := range parked {
+		if s.looped.Load() {
+			p.refuse(frontLoops)
+		} else {
+			p.join()
 		}
 	}
-	look := &look{}
-	flight, err := probe.Learn(ctx, conn, s.host, func(random [32]byte) { e.looks.begin(random, look) })
-	e.looks.end(look)
-	s.looped.Store(err != nil && look.returns.Load() > 0)
 	return flight, err
 }
 
-// look is one look at a front.
-type look struct {
-	random  [32]byte
-	returns atomic.Int32
-}
-
-// looks are those that are under way, by the random of their hello. One that arrives at a listener and gets no answer shows that the front
-// leads back here.
-type looks struct {
-	some atomic.Int32
-	mu   sync.Mutex
-	by   map[[32]byte]*look
-}
-
-func (l *looks) begin(random [32]byte, k *look) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.by == nil {
-		l.by = map[[32]byte]*look{}
+// browse connects to the front as a browser would and records its answer.
+func (e *Engine) browse(ctx context.Context, cfg *config.Config, s *site, k *look) (flight probe.Flight, err error) {
+	conn, err := dialSite(ctx, s)
+	if err != nil {
+		return flight, err
 	}
-	k.random, l.by[random] = random, k
-	l.some.Store(int32(len(l.by)))
-}
-
-func (l *looks) end(k *look) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	delete(l.by, k.random)
-	l.some.Store(int32(len(l.by)))
-}
-
-// goesRound says whether a hello's random is that of a look, which has come back here once more after it was sent on to the front: then the
-// connection is to be cut, which ends the look. Once proves nothing. Who sees us look can say the same, and has to be answered like anybody else.
-func (l *looks) goesRound(random []byte) bool {
-	if l.some.Load() == 0 || len(random) != 32 {
-		return false
+	defer conn.Close()
+	if v := cfg.FrontProxyProtocol; v != 0 {
+		conn = &prefaced{conn, edge.AppendHeader(nil, v, addrPort(conn.LocalAddr()), addrPort(conn.RemoteAddr()), k.mark[:])}
 	}
-	l.mu.Lock()
-	k := l.by[[32]byte(random)]
-	l.mu.Unlock()
-	return k != nil && k.returns.Add(1) > 1
+	return probe.Learn(ctx, conn, s.host, func(random [32]byte) { e.looks.sends(k, random) })
+}
+
+// dialSite connects to the first of the front's addresses that answers; each has its share of the time.
+func dialSite(ctx context.Context, s *site) (conn net.Conn, err error) {
+	addrs, path, ok := s.Target()
+	if !ok {
+		return nil, errNoFront
+	}
+	var d net.Dialer
+	if path != "" {
+		return d.DialContext(ctx, "unix", path)
+	}
+	d.Timeout = learnTime / time.Duration(len(addrs)+1)
+	for _, a := range addrs {
+		if conn, err = d.DialContext(ctx, "tcp", a.String()); err == nil {
+			break
+		}
+	}
+	return conn, err
+}
+
+// prefaced says the PROXY header together with the first bytes, so that who finds the hello finds it behind the header.
+type prefaced struct {
+	net.Conn
+	header []byte
+}
+
+func (p *prefaced) Write(b []byte) (int, error) {
+	n, err := p.Conn.Write(append(p.header, b...))
+	n -= len(p.header)
+	p.header = nil
+	return max(n, 0), err
 }

@@ -96,8 +96,12 @@ func (m *machine) nothingSaid(o outcome, peer netip.AddrPort) outcome {
 func (m *machine) foretellHeader(b []byte, o outcome) ([]byte, outcome) {
 	h, n, err := edge.ParseHeader(b)
 	o.marks = h.Marks[:len(h.Marks)/edge.MarkerLen*edge.MarkerLen]
+	most := (maxPassed - 1) * edge.MarkerLen
+	if len(o.marks) > most && !m.ranged {
+		o.marks = o.marks[len(o.marks)-most:]
+	}
 	switch {
-	case len(o.marks) >= maxPassed*edge.MarkerLen:
+	case len(o.marks) > most:
 		o.why = looped
 	case err == nil && !h.Local:
 		o.client = netip.AddrPortFrom(h.Source.Addr().Unmap(), h.Source.Port())

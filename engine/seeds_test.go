@@ -147,7 +147,8 @@ func seeds(t testing.TB) []seed {
 		{"a frame of another version", atOff | signed, nil, hello, append([]byte{0x17, 3, 1, 0, 64}, make([]byte, 64)...), nil, badFrame},
 		{"nowhere", atOff | good&^toDC2 | 99<<24, nil, hello, word, nil, unknownDC},
 		{"half a frame", atOff | good | cutOff(9), nil, hello, nil, []byte{2, 5, 0, 1}, frameEnd},
-		{"a header that goes round", atRequired | good, marked(maxPassed), hello, word, nil, looped},
+		{"a header that goes round", atRanges | good, marked(maxPassed), hello, word, nil, looped},
+		{"a stranger who says to have passed many", atRequired, marked(maxPassed + 1), client.Hello{Host: secret.Host}.Foreign(), nil, nil, badDigest},
 		{"a stranger who has passed others", atRequired, marked(maxPassed - 1), client.Hello{Host: secret.Host}.Foreign(), nil, nil, badDigest},
 	}
 	all[10].tail = append(all[10].tail, 0x16, 3, 3, 0, 1, 0)
