@@ -323,6 +323,9 @@ func (e *Engine) startUpkeep() {
 	e.reloading.Lock()
 	defer e.reloading.Unlock()
 	l := e.live.Load()
+	if l.stop != nil {
+		return // a reload came first
+	}
 	e.startSites(l)
 	e.startKeepers(l, nil)
 }

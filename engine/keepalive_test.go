@@ -46,8 +46,8 @@ func asksAfter(t *testing.T, peer netip.AddrPort) string {
 		option(unix.IPPROTO_TCP, unix.TCP_KEEPCNT))
 }
 
-// The sockets of a live session, towards the client and towards the data centre, and those of a stranger and the front, have the
-// keep-alive that is set, or by default one that fits the idle time.
+// The sockets of a live session, towards the client and towards the data centre, and the one to the front have the keep-alive that is set, or
+// by default one that fits the idle time. A stranger hears none, as from most web sites.
 func TestKeepAlive(t *testing.T) {
 	for _, tt := range []struct{ name, set, want string }{
 		{"default", "SLUICE_LOG_LEVEL=debug", "60 s, 20 s, 4 times"},
@@ -67,11 +67,14 @@ func TestKeepAlive(t *testing.T) {
 			mustWrite(t, stranger, []byte("GET / HTTP/1.1\r\n\r\n"))
 			front := p.atFront()
 			for what, peer := range map[string]netip.AddrPort{
-				"client": addrPort(c.LocalAddr()), "data centre": p.dc.Addr(), "stranger": addrPort(stranger.LocalAddr()), "front": addrPort(front.LocalAddr()),
+				"client": addrPort(c.LocalAddr()), "data centre": p.dc.Addr(), "front": addrPort(front.LocalAddr()),
 			} {
 				if got := asksAfter(t, peer); got != tt.want {
 					t.Errorf("%s: %s, want %s", what, got, tt.want)
 				}
+			}
+			if got := asksAfter(t, addrPort(stranger.LocalAddr())); got != "never" {
+				t.Errorf("stranger: %s, want never", got)
 			}
 		})
 	}

@@ -23,7 +23,7 @@ const (
 )
 
 // shard is what one gnet loop owns: the connections in their handshake, their deadlines, and the scratch memory to judge
-// them with. Loop only, but for pending.
+// them with. Loop only, but for what is atomic.
 type shard struct {
 	e       *Engine
 	handler *handler
@@ -44,6 +44,7 @@ type shard struct {
 	large   [][]byte
 	pending atomic.Int64 // len(conns), for the ticker
 	asked   atomic.Bool  // the loop has been asked to turn and has not yet
+	turns   atomic.Uint64
 }
 
 func newShard(h *handler, index int, loop gnet.EventLoop) *shard {
@@ -66,6 +67,7 @@ func (s *shard) ask(ctx context.Context) {
 // Run is gnet's call, on the loop, for a sweep that was asked for.
 func (s *shard) Run(context.Context) error {
 	s.asked.Store(false)
+	s.turns.Add(1)
 	s.wheel.Advance(s.e.clock(), s.timer)
 	return nil
 }

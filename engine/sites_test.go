@@ -2,11 +2,14 @@ package engine
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"io"
 	"net"
 	"net/netip"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -14,6 +17,7 @@ import (
 	"sluice/bench/stand"
 	"sluice/engine/config"
 	"sluice/engine/edge"
+	"sluice/engine/front"
 )
 
 // elsewhere is a front of its own: it says its name to everybody who has sent something.
@@ -122,6 +126,49 @@ func TestEachFrontIsLearned(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// The look tries each of a front's addresses, like the dials for strangers.
+func TestLookAtAnotherAddress(t *testing.T) {
+	p := start(t)
+	web, err := stand.ListenSite("127.0.0.1:0", secret.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(web.Close)
+	resolved := make(chan struct{})
+	f, err := front.New(front.Config{
+		Host: "front.example", Port: web.Addr().Port(),
+		Resolve: func(context.Context, string) ([]netip.Addr, error) {
+			return []netip.Addr{netip.MustParseAddr("127.0.0.2"), netip.MustParseAddr("127.0.0.1")}, nil
+		},
+		Resolved: func(bool, error) { close(resolved) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { f.Run(ctx) })
+	defer running.Wait()
+	defer stop()
+	<-resolved
+	if flight, err := p.lookAt(ctx, p.live.Load().cfg, &site{Front: f, host: secret.Host}); err != nil || len(flight.Records) == 0 {
+		t.Errorf("%+v, %v", flight, err)
+	}
+}
+
+// A reload in the moment of the start does not leave two of those who look at the front.
+func TestReloadAtTheStart(t *testing.T) {
+	p := start(t)
+	if err := p.Reload(p.config()); err != nil {
+		t.Fatal(err)
+	}
+	p.startUpkeep() // which a slower start comes to only now
+	p.eventually("one looks at the front", func() bool {
+		b := make([]byte, 1<<20)
+		return strings.Count(string(b[:runtime.Stack(b, true)]), "engine.(*Engine).learn(") == 1
+	})
 }
 
 // fillPlaces takes every place at the front, and gives one back each time it is called.

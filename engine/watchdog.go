@@ -34,8 +34,8 @@ type watchdog struct {
 // pulse is what is known of a loop.
 type pulse struct {
 	loop   string
-	turns  uint64 // of a relay loop
-	silent int    // looks in a row
+	turns  uint64
+	silent int // looks in a row
 }
 
 func (p pulse) stalled() bool { return p.silent >= stallLooks }
@@ -83,14 +83,12 @@ func (e *Engine) look(ctx context.Context) {
 	w := &e.watchdog
 	var now []pulse
 	for i, l := range e.loops {
-		p := w.pulses["relay "+strconv.Itoa(i)]
-		turns := l.Stats().Turns.Load()
-		now = append(now, w.feel("relay", i, turns, turns != p.turns))
+		now = append(now, w.feel("relay", i, l.Stats().Turns.Load()))
 		l.Poke()
 	}
 	if h := e.handler.Load(); h != nil {
 		h.each(func(s *shard) {
-			now = append(now, w.feel("accept", s.index, 0, !s.asked.Load()))
+			now = append(now, w.feel("accept", s.index, s.turns.Load()))
 			s.ask(ctx)
 		})
 	}
@@ -106,11 +104,11 @@ func (e *Engine) look(ctx context.Context) {
 	}
 }
 
-// feel is the next pulse of a loop.
-func (w *watchdog) feel(kind string, i int, turns uint64, turned bool) pulse {
+// feel is the next pulse of a loop that has turned so often.
+func (w *watchdog) feel(kind string, i int, turns uint64) pulse {
 	p := pulse{loop: kind + " " + strconv.Itoa(i), turns: turns}
-	if !turned {
-		p.silent = w.pulses[p.loop].silent + 1
+	if before, known := w.pulses[p.loop]; known && before.turns == turns {
+		p.silent = before.silent + 1
 	}
 	return p
 }

@@ -4,13 +4,17 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/panjf2000/gnet/v2"
+
 	"sluice/bench/client"
 	"sluice/splice"
+	"sluice/splice/wheel"
 )
 
 // blocker is a relay's owner that stands still when its relay ends, and the loop with it.
@@ -73,6 +77,48 @@ func TestWatchdog(t *testing.T) {
 			p.download(p.session(client.Config{}), 1000)
 		})
 	}
+}
+
+// A loop that is busy, so that at every look something is asked of it that it has not come to yet, turns nevertheless.
+func TestWatchdogOfABusyLoop(t *testing.T) {
+	e := &Engine{epoch: time.Now(), log: slog.New(slog.DiscardHandler)}
+	h := &handler{engine: e, shards: map[gnet.EventLoop]*shard{}}
+	l := &laterLoop{}
+	s := &shard{e: e, handler: h, loop: l, wheel: wheel.New(sweepEvery, sweepSlots, 0)}
+	h.shards[l] = s
+	e.handler.Store(h)
+	for i := range 3 * stallLooks {
+		e.look(t.Context()) // asks
+		l.turn()
+		s.ask(t.Context()) // the ticker does
+		if _, err := e.Alive(); err != nil {
+			t.Fatalf("look %d: %v", i, err)
+		}
+	}
+	for range stallLooks + 1 { // the first still sees the last turn
+		e.look(t.Context())
+	}
+	if _, err := e.Alive(); err == nil {
+		t.Error("it has stopped, and nobody says so")
+	}
+}
+
+// laterLoop does what it is asked in its next turn.
+type laterLoop struct {
+	gnet.EventLoop
+	asked []gnet.Runnable
+}
+
+func (l *laterLoop) Execute(_ context.Context, r gnet.Runnable) error {
+	l.asked = append(l.asked, r)
+	return nil
+}
+
+func (l *laterLoop) turn() {
+	for _, r := range l.asked {
+		_ = r.Run(context.Background())
+	}
+	l.asked = nil
 }
 
 // Looks that come one after the other, with no time in between, are no stall either: a loop that has been asked has its turn first.

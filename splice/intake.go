@@ -165,6 +165,9 @@ func (l *Loop) welcome(r *relay) bool {
 	fd := r.side[client].fd
 	sysSetInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	sysSetInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, notSentLimit)
+	if r.mode == Raw { // few web servers send any, and who waits long enough would see them
+		sysSetInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 0)
+	}
 	if l.register(r, client) != 0 {
 		l.end(r, Exhausted)
 		return false

@@ -242,7 +242,7 @@ var settings = []setting{
 		name: "KEEPALIVE", section: sectionClient, takes: "10s to 10m, or off",
 		otherwise: "`1m`, or a third of the idle time where that is less, but at least 10 s", example: "1m",
 		text: "How long a connection may be quiet until the kernel asks the other end whether it is there, and again every 20 s, three times more. That keeps the way through a load balancer or a NAT open, and ends connections whose " +
-			"other end has gone without a word. It holds towards clients, Telegram and the front.\n\n" +
+			"other end has gone without a word. It holds towards clients, Telegram and the front, and not towards strangers: most web sites do not ask after their visitors.\n\n" +
 			"`off` leaves such connections to `SLUICE_IDLE_TIMEOUT`.",
 		show: showKeepAlive,
 	},

@@ -122,7 +122,12 @@ func (f *Front) refresh(ctx context.Context) (changed bool, err error) {
 	}
 	old := f.addrs.Swap(&addrs)
 	f.at.Store(time.Now().Unix())
-	return old == nil || !slices.Equal(*old, addrs), nil
+	return old == nil || !slices.Equal(sorted(*old), sorted(addrs)), nil
+}
+
+// sorted is the same addresses whatever the order of the answer, which some name servers change each time.
+func sorted(addrs []netip.AddrPort) []netip.AddrPort {
+	return slices.SortedFunc(slices.Values(addrs), netip.AddrPort.Compare)
 }
 
 // public is where clients connect to, if the front's port is theirs: a connection to there would come back here. That the name cannot be looked up is

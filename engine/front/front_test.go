@@ -134,8 +134,14 @@ func TestResolving(t *testing.T) {
 		say(nil, "198.51.100.1", "198.51.100.2")
 		time.Sleep(refreshEvery)
 		want(6, "198.51.100.2:443") // clients are told the other one
+		say(nil, "198.51.100.2", "198.51.100.3")
+		time.Sleep(refreshEvery)
+		want(7, "198.51.100.2:443", "198.51.100.3:443")
+		say(nil, "198.51.100.3", "198.51.100.2")
+		time.Sleep(refreshEvery)
+		want(8, "198.51.100.3:443", "198.51.100.2:443") // in turn, which is no change
 		mu.Lock()
-		if want := []bool{false, true, false, false, false, true}; !slices.Equal(changes, want) {
+		if want := []bool{false, true, false, false, false, true, true, false}; !slices.Equal(changes, want) {
 			t.Errorf("changes %v, want %v", changes, want)
 		}
 		if !errors.Is(heard[2], ErrLoop) {
