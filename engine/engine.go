@@ -48,10 +48,11 @@ type Engine struct {
 	replay    *replay.Table
 	budget    *budget
 	loops     []*splice.Loop
-	builtin   *front.Site   // a trial's, or nil
-	places    *front.Places // for strangers, across reloads
-	unlearned faketls.Shape // of our handshake, as long as a front's is not known
-	looks     looks         // at fronts
+	builtin   *front.Site     // a trial's, or nil
+	places    *front.Places   // for strangers, across reloads
+	unlearned faketls.Shape   // of our handshake, as long as a front's is not known
+	looks     looks           // at fronts
+	journal   *replay.Journal // nil without a place for it
 	marker    [edge.MarkerLen]byte
 
 	counters
@@ -213,6 +214,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		}
 	}()
 
+	defer e.keepJournal()()
 	adm, err := e.startAdmin()
 	if err != nil {
 		return err

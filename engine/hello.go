@@ -86,6 +86,7 @@ func (c *conn) admitHello(h *faketls.Hello) cause {
 	case replay.Full:
 		return replayFull
 	}
+	s.e.journal.Note([16]byte(h.Random), at)
 	c.user = user
 	s.e.skew.Observe(s.index, skew.Abs().Seconds())
 	return accepted

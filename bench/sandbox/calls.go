@@ -79,6 +79,7 @@ var Groups = []Group{
 		{"ioctl", unix.SYS_IOCTL, seen},
 		{"pipe2", unix.SYS_PIPE2, seen},
 		{"pread64", unix.SYS_PREAD64, seen},
+		{"pwrite64", unix.SYS_PWRITE64, seen},
 		{"read", unix.SYS_READ, seen},
 		{"readv", unix.SYS_READV, seen},
 		{"splice", unix.SYS_SPLICE, seen},

@@ -32,6 +32,7 @@ var rules = []rule{
 	{room: "sluice/engine/config", may: []string{"sluice/engine/edge/ranges"}, modules: []string{"github.com/caarlos0/env/v11"}},
 	{room: "sluice/engine/metric", modules: []string{"github.com/VictoriaMetrics/metrics"}, never: []string{"log", "log/slog"}},
 	{room: "sluice/engine/edge/ranges", may: []string{"sluice/engine/state"}, never: []string{"log", "log/slog", "expvar", "flag"}},
+	{room: "sluice/engine/replay", may: []string{"sluice/engine/state"}, never: []string{"log", "log/slog", "expvar", "flag"}},
 	{room: "sluice/engine/edge", modules: []string{"github.com/pires/go-proxyproto"}, never: silent},
 	{room: "sluice/engine/admin", modules: []string{"github.com/pires/go-proxyproto"}, never: []string{"log/slog"}},
 	// net/http asks for a log.Logger, to be silenced; hence only slog is out of bounds here and in admin.

@@ -268,7 +268,7 @@ var settings = []setting{
 		name: "STATE_DIR", section: sectionProcess, takes: "a directory",
 		otherwise: "`$STATE_DIRECTORY` (set by systemd), else `$XDG_STATE_HOME/sluice`, else `$HOME/.local/state/sluice`",
 		example:   "/var/lib/sluice",
-		text:      "What should outlive a restart: lists of ranges, the secret of a trial.",
+		text:      "What should outlive a restart: lists of ranges, the hellos accepted in the last minutes, the secret of a trial. Each proxy needs one of its own.",
 		show:      func(c *Config) string { return orNone(c.StateDir) },
 	},
 	{
