@@ -109,12 +109,13 @@ var errNoRanges = errors.New("SLUICE_EDGE_RANGES: no range can be read")
 func (e *Engine) startKeepers(l, old *live) {
 	every := l.cfg.EdgeRefresh
 	for _, k := range l.keepers() {
-		if k.stop != nil && old != nil && old.cfg.EdgeRefresh == every {
+		if k.stop != nil && old != nil && old.cfg.EdgeRefresh == every && every > 0 {
 			k.Again()
 			continue
 		}
 		if k.stop != nil {
 			k.stop()
+			e.rangesReread(k)
 		}
 		var ctx context.Context
 		ctx, k.stop = context.WithCancel(e.run)
@@ -147,9 +148,7 @@ func (e *Engine) rangesRefreshed(k *keeper, o ranges.Outcome) {
 		e.limited.line("ranges unsaved", slog.LevelWarn, "a list of ranges is in force, but cannot be kept for the next start",
 			slog.String("source", o.Source), slog.String("error", o.Unsaved.Error()))
 	}
-	if err := k.arm(); err != nil {
-		e.limited.line("guard", slog.LevelError, "the kernel's guard did not take the ranges that are in force", slog.String("error", err.Error()))
-	}
+	e.armGuard(k)
 	if o.Err != nil {
 		e.rangesRefreshes[1].Inc(e.offLoop())
 		e.limited.line("ranges "+o.Source, slog.LevelWarn, "a list of ranges could not be refreshed; the last good one stays in force",
@@ -159,6 +158,20 @@ func (e *Engine) rangesRefreshed(k *keeper, o ranges.Outcome) {
 	e.rangesRefreshes[0].Inc(e.offLoop())
 	if o.Added+o.Gone > 0 {
 		e.log.Info("a list of ranges has changed", slog.String("source", o.Source), slog.Int("added", o.Added), slog.Int("gone", o.Gone))
+	}
+}
+
+// rangesReread takes over what is on disk, for a keeper that need not ask anybody.
+func (e *Engine) rangesReread(k *keeper) {
+	for _, o := range k.Reread() {
+		e.rangesRefreshed(k, o)
+	}
+	e.armGuard(k)
+}
+
+func (e *Engine) armGuard(k *keeper) {
+	if err := k.arm(); err != nil {
+		e.limited.line("guard", slog.LevelError, "the kernel's guard did not take the ranges that are in force", slog.String("error", err.Error()))
 	}
 }
 

@@ -251,8 +251,14 @@ func TestRangesChange(t *testing.T) {
 	}
 }
 
-// A file of ranges is read again at a reload.
+// A file of ranges is read again at a reload, also when the lists are not refreshed by themselves.
 func TestRangesFile(t *testing.T) {
+	for _, refresh := range []string{"24h", "off"} {
+		t.Run(refresh, func(t *testing.T) { testRangesFile(t, "SLUICE_EDGE_REFRESH="+refresh) })
+	}
+}
+
+func testRangesFile(t *testing.T, refresh string) {
 	path := filepath.Join(t.TempDir(), "ranges")
 	write := func(text string) {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -260,7 +266,7 @@ func TestRangesFile(t *testing.T) {
 		}
 	}
 	write("127.0.0.2\n")
-	settings := []string{"SLUICE_EDGE_GUARD=off", "SLUICE_EDGE=custom", "SLUICE_EDGE_MODE=opaque", "SLUICE_EDGE_RANGES=" + path}
+	settings := []string{"SLUICE_EDGE_GUARD=off", "SLUICE_EDGE=custom", "SLUICE_EDGE_MODE=opaque", "SLUICE_EDGE_RANGES=" + path, refresh}
 	p := start(t, settings...)
 	p.download(p.session(client.Config{Local: edgeAddr}), 1000)
 	write("127.0.0.3\n")

@@ -58,8 +58,16 @@ func (a *app) ranges(c *command, args []string) error {
 			}
 		}
 	}
+	if differ(cfg) && *of == "" && *format != ranges.JSON {
+		a.complain("warning", "the listeners have different lists, which are written as one: a firewall with it opens each port to all of them",
+			"the proxy itself, and its guard, tell them apart; for rules of your own, --of writes one list")
+	}
 	// What is in force is written even so: a failed refresh cuts nobody off.
-	if err := k.Write(a.out, *format, listeners); err != nil {
+	err = k.Write(a.out, *format, listeners)
+	if errors.Is(err, ranges.ErrNoListYet) && !*refresh {
+		return hinted{err, "--refresh fetches it; a file must be readable for who runs this"}
+	}
+	if err != nil {
 		return errors.Join(failed, err)
 	}
 	if errors.Is(failed, ranges.ErrShrunk) {
@@ -78,10 +86,22 @@ func guarded(cfg *config.Config) (sources []ranges.Source, listeners []netip.Add
 			listeners = append(listeners, cfg.Listen[i])
 		}
 		for _, s := range e.Ranges {
-			if !slices.ContainsFunc(sources, func(o ranges.Source) bool { return o.String() == s.String() }) {
+			if !slices.ContainsFunc(sources, func(o ranges.Source) bool { return o.Name == s.Name }) {
 				sources = append(sources, s)
 			}
 		}
 	}
 	return sources, listeners
+}
+
+// differ says whether there are listeners whose lists are not the same.
+func differ(cfg *config.Config) bool {
+	var keys []string
+	for _, e := range cfg.Edges {
+		if e.Ranges != nil {
+			keys = append(keys, ranges.Key(e.Ranges))
+		}
+	}
+	slices.Sort(keys)
+	return len(slices.Compact(keys)) > 1
 }

@@ -2,6 +2,7 @@ package ranges
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -27,6 +28,9 @@ func (k *Keeper) Write(w io.Writer, format string, listeners []netip.AddrPort) e
 	if set.Len() == 0 {
 		return fmt.Errorf("%w: nothing to write", ErrEmpty) // a firewall with an empty set is shut to everybody, or open
 	}
+	if without := withoutList(states); len(without) > 0 && format != JSON { // which says so itself
+		return fmt.Errorf("%w %s: what is there would shut its machines out", ErrNoListYet, strings.Join(without, ", "))
+	}
 	var b strings.Builder
 	switch format {
 	case Plain:
@@ -46,6 +50,18 @@ func (k *Keeper) Write(w io.Writer, format string, listeners []netip.AddrPort) e
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// ErrNoListYet says that not every source has a list that could be written.
+var ErrNoListYet = errors.New("there is no list yet of")
+
+func withoutList(states []State) (names []string) {
+	for _, s := range states {
+		if s.Prefixes == 0 {
+			names = append(names, s.Source)
+		}
+	}
+	return names
 }
 
 func (s *Set) all() []netip.Prefix { return slices.Concat(s.v4, s.v6) }

@@ -190,6 +190,19 @@ func (k *Keeper) reload() {
 	k.publish()
 }
 
+// Reread takes over what is on disk by now, files and lists that somebody else has put into the state directory, and asks nobody. Any goroutine.
+func (k *Keeper) Reread() (all []Outcome) {
+	k.reload()
+	k.refreshing.Lock()
+	defer k.refreshing.Unlock()
+	for i := range k.lists {
+		if k.lists[i].source.Path != "" {
+			all = append(all, k.refresh(context.Background(), i, false))
+		}
+	}
+	return all
+}
+
 // take replaces a list by a newer one.
 func (k *Keeper) take(i int, prefixes []netip.Prefix, taken time.Time) {
 	k.mu.Lock()
