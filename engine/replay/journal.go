@@ -67,12 +67,9 @@ func OpenJournal(dir string, t *Table, window time.Duration, now, oldest time.Ti
 	// All of it becomes the older file before the newer one is emptied: whenever the process is killed, one of them has it.
 	unkept := state.Write(filepath.Join(dir, older), append([]byte(journalHead), live...))
 	if unkept == nil {
-		unkept = os.Remove(filepath.Join(dir, newer))
+		unkept = j.begin(now)
 	} else {
 		j.giveBack(live)
-	}
-	if errors.Is(unkept, os.ErrNotExist) {
-		unkept = nil
 	}
 	return j, kept, errors.Join(err, unkept)
 }
@@ -141,7 +138,7 @@ func (j *Journal) Flush(now time.Time) error {
 	d.Lock()
 	defer d.Unlock()
 	if d.file != nil && now.After(d.turn) {
-		if err := j.swap(); err != nil {
+		if err := j.swap(now); err != nil {
 			return err
 		}
 	}
@@ -160,24 +157,33 @@ func (j *Journal) Flush(now time.Time) error {
 	return err
 }
 
-// swap has the newer file take the place of the older.
-func (j *Journal) swap() error {
+// swap has the newer file take the place of the older, and begins another.
+func (j *Journal) swap(now time.Time) error {
 	if err := os.Rename(filepath.Join(j.dir, newer), filepath.Join(j.dir, older)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	err := j.disk.file.Close()
-	j.disk.file = nil
-	return err
+	_ = j.disk.file.Close() // nothing waits in it
+	return j.begin(now)
+}
+
+// begin makes an empty newer file.
+func (j *Journal) begin(now time.Time) error {
+	d := &j.disk
+	f, err := os.OpenFile(filepath.Join(j.dir, newer), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		d.file = nil
+		return err
+	}
+	d.file, d.end, d.turn = f, 0, now.Add(j.window)
+	return nil
 }
 
 func (j *Journal) append(records []byte, now time.Time) error {
 	d := &j.disk
 	if d.file == nil {
-		f, err := os.OpenFile(filepath.Join(j.dir, newer), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-		if err != nil {
+		if err := j.begin(now); err != nil {
 			return err
 		}
-		d.file, d.end, d.turn = f, 0, now.Add(j.window)
 	}
 	if d.end == 0 {
 		records = append([]byte(journalHead), records...)

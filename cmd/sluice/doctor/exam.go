@@ -15,6 +15,7 @@ import (
 
 	"sluice/engine/config"
 	"sluice/engine/edge/ranges"
+	"sluice/engine/front"
 )
 
 // exam is one run: what is looked at, and what several looks need and is asked once. Any goroutine may use it.
@@ -27,11 +28,11 @@ type exam struct {
 	states      []ranges.State
 	rangesErr   error
 	publicAddrs func() ([]netip.Addr, error)
-	frontAddrs  func() ([]netip.Addr, error)
-	page        func() (page, error)   // of the running proxy
-	front       func() (answer, error) // to a browser that asks for the first secret's name
-	centres     func() []centre        // what the data centres say
-	own         func() []socket        // the listening sockets of this host that are not the proxy's
+	page        func() (page, error) // of the running proxy
+	webs        []*web               // the fronts
+	choice      *front.Choice[*web]
+	centres     func() []centre // what the data centres say
+	own         func() []socket // the listening sockets of this host that are not the proxy's
 }
 
 var (
@@ -52,15 +53,22 @@ func newExam(ctx context.Context, cfg *config.Config, w World) *exam {
 	keeper, err := ranges.NewKeeper(sources, cfg.StateDir, nil, w.Now) // no client: it is never told to refresh
 	x.set, x.states, x.rangesErr = keeper.Set(), keeper.States(), err
 	x.publicAddrs = sync.OnceValues(func() ([]netip.Addr, error) { return x.lookUp(ctx, cfg.PublicHost) })
-	x.frontAddrs = sync.OnceValues(func() ([]netip.Addr, error) { return x.lookUp(ctx, cfg.Front.Host) })
 	x.page = sync.OnceValues(func() (page, error) { return x.askPage(ctx) })
-	x.front = sync.OnceValues(func() (answer, error) { return x.visitFront(ctx, x.frontName(), true) })
+	x.makeWebs(ctx)
 	x.centres = sync.OnceValue(func() []centre { return x.askCentres(ctx) })
 	x.own = sync.OnceValue(x.otherListeners)
 	return x
 }
 
-// frontName is what the front is asked for: the first secret's host, as a client's hello has it.
+// front is what a browser is shown that asks for the first secret's name.
+func (x *exam) front() (answer, error) {
+	if w := x.webFor(x.frontName()); w.ask == x.frontName() {
+		return w.shown()
+	}
+	return answer{}, errNoHost
+}
+
+// frontName is what a front is asked for: the first secret's host, as a client's hello has it.
 func (x *exam) frontName() string {
 	if len(x.cfg.Secrets) > 0 {
 		return x.cfg.Secrets[0].Host

@@ -9,47 +9,50 @@ import (
 	"slices"
 	"time"
 
+	"sluice/engine/config"
 	"sluice/engine/front"
 	"sluice/faketls/probe"
 )
 
 const builtInPage = "the front is the built-in page of a trial"
 
-func checkFront(_ context.Context, x *exam) Finding {
-	if x.cfg.Front.Builtin {
+func checkFront(_ context.Context, x *exam) Finding { return x.eachFront(x.checkReach) }
+
+func (x *exam) checkReach(w *web) Finding {
+	if w.to.Builtin {
 		return skip(builtInPage)
 	}
-	if x.cfg.Front.Network == "tcp" {
-		addrs, err := x.frontAddrs()
+	if w.to.Network == "tcp" {
+		addrs, err := w.addrs()
 		switch {
 		case noSuchName(addrs, err):
-			return fail("set SLUICE_FRONT to where the web site is", "%s has no address in DNS", x.cfg.Front.Host)
+			return fail("set SLUICE_FRONT to where the web site is", "%s has no address in DNS", w.to.Host)
 		case err != nil:
-			return unasked(err, x.cfg.Front.String())
-		case x.frontLoops(addrs):
-			return fail("set SLUICE_FRONT to the address where the web server really is", "%s leads back to this proxy (%s): strangers go round for ever", x.cfg.Front, list(addrs))
+			return unasked(err, w.to.String())
+		case x.loops(w.to, addrs):
+			return fail("set SLUICE_FRONT to the address where the web server really is", "%s leads back to this proxy (%s): strangers go round for ever", w.to, list(addrs))
 		}
 	}
-	a, err := x.front()
+	a, err := w.shown()
 	switch {
 	case errors.Is(err, errOffline):
 		return skip("%v", errOffline)
 	case err != nil:
-		f := fail("start the web server, or correct SLUICE_FRONT", "%s cannot be asked: %v", x.cfg.Front, err)
-		f.far = !x.frontIsHere()
+		f := fail("start the web server, or correct SLUICE_FRONT", "%s cannot be asked: %v", w.to, err)
+		f.far = !x.isHere(w)
 		return f
 	case a.leaf() == nil:
-		return fail("serve the name over TLS there; if it expects a PROXY header, set SLUICE_FRONT_PROXY_PROTOCOL", "%s does not answer a TLS hello for %s: %s", x.cfg.Front, x.frontName(), clean(a.word))
+		return fail("serve the name over TLS there; if it expects a PROXY header, set SLUICE_FRONT_PROXY_PROTOCOL", "%s does not answer a TLS hello for %s: %s", w.to, w.ask, clean(a.word))
 	case a.head == nil:
-		return warn("look at the web server's log", "%s answers a TLS hello, and then no HTTP request", x.cfg.Front)
+		return warn("look at the web server's log", "%s answers a TLS hello, and then no HTTP request", w.to)
 	}
-	return ok("%s answers: HTTP %s", x.cfg.Front, clean(a.status))
+	return ok("%s answers: HTTP %s", w.to, clean(a.status))
 }
 
-// frontLoops says whether all that the front's name leads to is this proxy.
-func (x *exam) frontLoops(addrs []netip.Addr) bool {
+// loops says whether all that a front's name leads to is this proxy.
+func (x *exam) loops(to config.Front, addrs []netip.Addr) bool {
 	f, err := front.New(front.Config{
-		Host: x.cfg.Front.Host, Port: x.cfg.Front.Port, Self: func() []netip.AddrPort { return x.cfg.Listen },
+		Host: to.Host, Port: to.Port, Self: func() []netip.AddrPort { return x.cfg.Listen },
 		Local: func() []netip.Addr { return slices.Concat(x.world.Local, x.world.Own) },
 	})
 	if err != nil {
@@ -58,7 +61,7 @@ func (x *exam) frontLoops(addrs []netip.Addr) bool {
 	if _, _, known := f.Target(); known {
 		return false
 	}
-	return !slices.ContainsFunc(addrs, func(a netip.Addr) bool { return !x.isListener(a, x.cfg.Front.Port) })
+	return !slices.ContainsFunc(addrs, func(a netip.Addr) bool { return !x.isListener(a, to.Port) })
 }
 
 // isListener says whether a connection there would come to the proxy.
@@ -68,11 +71,12 @@ func (x *exam) isListener(a netip.Addr, port uint16) bool {
 	})
 }
 
-func (x *exam) frontIsHere() bool {
-	if x.cfg.Front.Network == "unix" {
+// isHere says whether a front is on this host.
+func (x *exam) isHere(w *web) bool {
+	if w.to.Network == "unix" {
 		return true
 	}
-	addrs, err := x.frontAddrs()
+	addrs, err := w.addrs()
 	return err == nil && !slices.ContainsFunc(addrs, func(a netip.Addr) bool { return !x.isLocal(a) })
 }
 
@@ -80,21 +84,26 @@ func (x *exam) frontIsHere() bool {
 const soon = 14 * 24 * time.Hour
 
 func checkFrontCertificate(ctx context.Context, x *exam) Finding {
-	if x.cfg.Front.Builtin {
+	return x.eachFront(func(w *web) Finding { return x.checkCertificates(ctx, w) })
+}
+
+// checkCertificates looks at a front's certificate for each name that is known to lead there, and finds the worst.
+func (x *exam) checkCertificates(ctx context.Context, w *web) Finding {
+	if w.to.Builtin {
 		return skip(builtInPage)
 	}
-	best := Finding{Status: Skip, Seen: "there is no secret to ask for"}
-	for _, host := range x.hosts() {
-		a, err := x.front()
-		if host != x.frontName() {
-			a, err = x.visitFront(ctx, host, false)
+	worst := skip("there is no name to ask %s for", w.to)
+	for _, name := range w.names {
+		a, err := w.shown()
+		if name != w.ask {
+			a, err = x.visit(ctx, w, name, false)
 		}
-		f := x.judgeCertificate(host, a, err)
-		if weight(f.Status) > weight(best.Status) || best.Status == Skip {
-			best = f
+		f := x.judgeCertificate(name, a, err)
+		if weight(f.Status) > weight(worst.Status) || worst.Status == Skip {
+			worst = f
 		}
 	}
-	return best
+	return worst
 }
 
 func (x *exam) judgeCertificate(host string, a answer, err error) Finding {
@@ -129,17 +138,21 @@ func (x *exam) judgeCertificate(host string, a answer, err error) Finding {
 }
 
 func checkFlight(ctx context.Context, x *exam) Finding {
-	if x.cfg.Front.Builtin {
+	return x.eachFront(func(w *web) Finding { return x.checkFlightOf(ctx, w) })
+}
+
+func (x *exam) checkFlightOf(ctx context.Context, w *web) Finding {
+	if w.to.Builtin {
 		return skip(builtInPage)
 	}
-	conn, err := x.dialFront(ctx)
+	conn, err := x.dialFront(ctx, w)
 	if err != nil {
 		if errors.Is(err, errOffline) {
 			return skip("%v", errOffline)
 		}
 		return skip("the front was not reached: see front-reachable")
 	}
-	flight, err := probe.Learn(ctx, conn, x.frontName(), nil)
+	flight, err := probe.Learn(ctx, conn, w.ask, nil)
 	if err != nil {
 		return skip("the front does not answer a TLS hello: see front-reachable")
 	}

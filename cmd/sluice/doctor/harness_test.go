@@ -309,6 +309,10 @@ func (s *scene) adminWith(health int, lines ...string) {
 		s.t.Fatal(err)
 	}
 	server := &http.Server{ReadHeaderTimeout: 30 * time.Second, Handler: http.HandlerFunc(func(out http.ResponseWriter, q *http.Request) {
+		if want := s.env["SLUICE_ADMIN_TOKEN"]; want != "" && q.URL.Path == "/metrics" && q.Header.Get("Authorization") != "Bearer "+want {
+			out.WriteHeader(http.StatusUnauthorized)
+			return
+		}
 		if q.URL.Path == "/metrics" {
 			_, _ = io.WriteString(out, strings.Join(lines, "\n")+"\n")
 			return

@@ -25,14 +25,17 @@ func isName(host string) bool {
 }
 
 func (x *exam) frontCalls() (calls []string) {
-	front := x.cfg.Front
-	if front.Builtin {
-		return []string{"the front: none, it is the built-in page"}
+	for _, w := range x.webs {
+		if w.to.Builtin {
+			calls = append(calls, "the front: none, it is the built-in page")
+			continue
+		}
+		if w.to.Network == "tcp" && isName(w.to.Host) {
+			calls = append(calls, fmt.Sprintf("DNS: the address of %s, each minute", w.to.Host))
+		}
+		calls = append(calls, fmt.Sprintf("the front, %s: a connection for each stranger, and one each hour to learn its handshake", w.to))
 	}
-	if front.Network == "tcp" && isName(front.Host) {
-		calls = append(calls, fmt.Sprintf("DNS: the address of %s, each minute", front.Host))
-	}
-	return append(calls, fmt.Sprintf("the front, %s: a connection for each stranger, and one each hour to learn its handshake", front))
+	return calls
 }
 
 func (x *exam) listCalls() (calls []string) {

@@ -77,8 +77,9 @@ func (x *exam) publicLooks(ctx context.Context) []look {
 		l := &looks[i]
 		plain, name := i == 2, names[min(i, 1)]
 		l.what = "asked for " + name
+		leads := x.webFor(name)
 		if plain {
-			l.what, name = "asked in clear", x.frontName()
+			l.what, name, leads = "asked in clear", x.frontName(), x.webs[0]
 		}
 		ask := func(conn net.Conn, err error) (answer, error) {
 			switch {
@@ -97,7 +98,7 @@ func (x *exam) publicLooks(ctx context.Context) []look {
 			}
 			l.public, l.err = ask(x.dialAny(ctx, addrs, x.cfg.PublicPort))
 		})
-		all.Go(func() { l.front, l.frontErr = ask(x.dialFront(ctx)) })
+		all.Go(func() { l.front, l.frontErr = ask(x.dialFront(ctx, leads)) })
 	}
 	all.Wait()
 	return looks

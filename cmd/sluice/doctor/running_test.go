@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"errors"
 	"net/http"
 	"testing"
 )
@@ -12,6 +13,20 @@ func TestRunning(t *testing.T) {
 	s.look(checkRunning).want(t, OK, "12 sessions and 3 strangers")
 	s.set("SLUICE_ADMIN_LISTEN", "off")
 	s.look(checkRunning).want(t, Warn, "off")
+}
+
+// TestRunningWithAToken: the metrics are asked for with the token, and a wrong one is not taken for a proxy that does not run.
+func TestRunningWithAToken(t *testing.T) {
+	s := newScene(t)
+	s.set("SLUICE_ADMIN_TOKEN", "0123456789abcdef0123456789abcdef")
+	s.admin(`sluice_connections{state="relay"} 12`, `sluice_connections{state="front"} 3`)
+	s.look(checkRunning).want(t, OK, "12 sessions")
+	x := s.exam()
+	x.cfg.AdminToken = "fedcba9876543210fedcba9876543210"
+	if _, err := x.page(); !errors.Is(err, errToken) {
+		t.Errorf("with another token: %v", err)
+	}
+	checkRunning(t.Context(), x).want(t, Warn, "SLUICE_ADMIN_TOKEN")
 }
 
 func TestRunningAndUnwell(t *testing.T) {
@@ -52,7 +67,7 @@ func TestHeaders(t *testing.T) {
 			s.look(checkHeaders).want(t, tt.status, tt.says)
 		})
 	}
-	newScene(t).look(checkHeaders).want(t, Skip, "not reached")
+	newScene(t).look(checkHeaders).want(t, Skip, "not asked")
 }
 
 func TestGuard(t *testing.T) {

@@ -99,17 +99,16 @@ func (x *exam) askHTTP(conn io.ReadWriter, name string, a *answer) {
 	a.head, a.status, a.at = response.Header, response.Status, x.world.Now()
 }
 
-// dialFront connects to the front as the proxy does, with the PROXY header that it sends.
-func (x *exam) dialFront(ctx context.Context) (conn net.Conn, err error) {
-	front := x.cfg.Front
-	if front.Network == "unix" {
-		conn, err = x.dial(ctx, "unix", front.Host)
+// dialFront connects to a front as the proxy does, with the PROXY header that it sends.
+func (x *exam) dialFront(ctx context.Context, w *web) (conn net.Conn, err error) {
+	if w.to.Network == "unix" {
+		conn, err = x.dial(ctx, "unix", w.to.Host)
 	} else {
-		addrs, lookErr := x.frontAddrs()
+		addrs, lookErr := w.addrs()
 		if lookErr != nil {
 			return nil, lookErr
 		}
-		conn, err = x.dialAny(ctx, addrs, front.Port)
+		conn, err = x.dialAny(ctx, addrs, w.to.Port)
 	}
 	if err != nil || x.cfg.FrontProxyProtocol == 0 {
 		return conn, err
@@ -128,8 +127,9 @@ func addrPort(a net.Addr) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-func (x *exam) visitFront(ctx context.Context, name string, page bool) (answer, error) {
-	conn, err := x.dialFront(ctx)
+// visit asks a front for a name.
+func (x *exam) visit(ctx context.Context, w *web, name string, page bool) (answer, error) {
+	conn, err := x.dialFront(ctx, w)
 	if err != nil {
 		return answer{}, err
 	}
