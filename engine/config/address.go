@@ -133,6 +133,8 @@ func checkUnixPath(p string) error {
 	switch {
 	case !path.IsAbs(p):
 		return refuse("write unix:/path", "the path of a unix socket must begin with a slash")
+	case strings.TrimSpace(path.Clean(p)) != path.Clean(p):
+		return refuse("", "the path of a unix socket must not end with a blank")
 	case len(p) > maxUnixPath:
 		return refuse("", "the path of a unix socket may have %d bytes at most", maxUnixPath)
 	}

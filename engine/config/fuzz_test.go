@@ -10,6 +10,7 @@ func FuzzSettings(f *testing.F) {
 	f.Add("LISTEN=:443=cloudflare-spectrum,10.0.0.5:8443=none\nPUBLIC_HOST=proxy.example\nCLOCK_SKEW=5m,30s")
 	f.Add("EDGE=custom\nEDGE_MODE=proxy\nEDGE_RANGES=192.0.2.1,2001:db8::/32\nEDGE_OUTSIDERS=front\nEDGE_GUARD=off\nPROXY_PROTOCOL=optional")
 	f.Add("EDGE=aws-nlb\nEDGE_RANGES=https://example.org/list,/etc/ranges,cloudflare\nEDGE_REFRESH=off\nIDLE_TIMEOUT=300s")
+	f.Add("FRONT=/ /")
 	f.Add("FRONT=unix:/run/web.sock\nFRONT_PROXY_PROTOCOL=v2\nADMIN_LISTEN=[::1]:9100\nSTATE_DIR=/var/lib/x/..")
 	f.Add("DC_1=149.154.175.50,[2001:db8::1]:443\nDC_203=[::ffff:192.0.2.1]:1\nIP_PREFERENCE=only-ipv6\nALIGNED_DOWNLOADS=off")
 	f.Add("HANDSHAKE_TIMEOUT=10s\nDRAIN_TIMEOUT=0\nMAX_CONNECTIONS=0\nLOG_LEVEL=DEBUG\nLOG_FORMAT=json\nHYBRID_KEY_SHARE=on\nPUBLIC_PORT=443")

@@ -126,6 +126,7 @@ func TestRefused(t *testing.T) {
 		{"front path is relative", "FRONT", "unix:run/web.sock", "begin with a slash"},
 		{"front path is missing", "FRONT", "Unix", "without its path"},
 		{"front path is long", "FRONT", "unix:/" + strings.Repeat("x", 107), "107 bytes at most"},
+		{"front path ends with a blank", "FRONT", "/ /", "must not end with a blank"},
 		{"two fronts for every name", "FRONT", "127.0.0.1:1,127.0.0.1:2", "are both for every name"},
 		{"no front for every name", "FRONT", "a.example=127.0.0.1:1", "no front for all other names"},
 		{"two fronts for a name", "FRONT", "127.0.0.1:1,a.example=127.0.0.1:2,A.example=127.0.0.1:3", "has two fronts"},
