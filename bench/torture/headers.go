@@ -19,7 +19,7 @@ const headerListener = "127.0.0.3:0=haproxy"
 
 var headerFaults = []fault{
 	{
-		name: "headers", floods: true, about: "25,000 PROXY headers, 100,000 in the long form, each wrong in a way of its own, before a hello",
+		name: "headers", floods: true, about: "100,000 PROXY headers, 300,000 others in the long form, each wrong in a way of its own, before a hello",
 		prepare:   func(*trial) (env, error) { return env{"SLUICE_LISTEN": "127.0.0.1:0," + headerListener}, nil },
 		meanwhile: mutateHeaders,
 	},
@@ -89,9 +89,9 @@ func mutateHeaders(t *trial) error {
 	}
 	hello := foreign()
 	began := time.Now()
-	n := 25_000
+	n, seed := 100_000, uint64(7)
 	if t.long {
-		n = 100_000
+		n, seed = 300_000, 8
 	}
 	err := atOnce(12, n, func(i int) error {
 		if i%1000 == 0 {
@@ -101,7 +101,7 @@ func mutateHeaders(t *trial) error {
 			}
 			return visit(c)
 		}
-		return t.wrongHeader(addr, rand.New(rand.NewPCG(uint64(i), 7)), hello) // the same ones every time
+		return t.wrongHeader(addr, rand.New(rand.NewPCG(uint64(i), seed)), hello) // the same ones every time
 	})
 	closed, _ := t.proxy.SumMetric("sluice_front_refused_total")
 	t.notef("%.0f a second; %v of them found no place at the front", float64(n)/time.Since(began).Seconds(), closed)
