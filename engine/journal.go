@@ -35,7 +35,7 @@ func (e *Engine) keepJournal() (end func()) {
 		for {
 			select {
 			case <-stop:
-				e.noteJournal(j.Close(time.Now()))
+				e.noteJournal(j.Flush(time.Now()))
 				return
 			case now := <-t.C:
 				e.noteJournal(j.Flush(now))

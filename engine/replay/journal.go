@@ -40,9 +40,8 @@ type Journal struct {
 
 	disk struct {
 		sync.Mutex
-		file *os.File
-		end  int64     // where the next record comes; behind it there may be half of one
-		turn time.Time // when the newer file becomes the older
+		end  int64     // of the newer file, where the next record comes; behind it there may be half of one. 0 before there is a file
+		turn time.Time // when it becomes the older
 	}
 }
 
@@ -66,10 +65,10 @@ func OpenJournal(dir string, t *Table, window time.Duration, now, oldest time.Ti
 	}
 	// All of it becomes the older file before the newer one is emptied: whenever the process is killed, one of them has it.
 	unkept := state.Write(filepath.Join(dir, older), append([]byte(journalHead), live...))
-	if unkept == nil {
-		unkept = j.begin(now)
-	} else {
+	if unkept != nil {
 		j.giveBack(live)
+	} else if gone := os.Remove(filepath.Join(dir, newer)); !errors.Is(gone, os.ErrNotExist) {
+		unkept = gone
 	}
 	return j, kept, errors.Join(err, unkept)
 }
@@ -137,10 +136,11 @@ func (j *Journal) Flush(now time.Time) error {
 	d := &j.disk
 	d.Lock()
 	defer d.Unlock()
-	if d.file != nil && now.After(d.turn) {
-		if err := j.swap(now); err != nil {
+	if d.end > 0 && now.After(d.turn) {
+		if err := os.Rename(filepath.Join(j.dir, newer), filepath.Join(j.dir, older)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
+		d.end = 0
 	}
 	w := &j.waiting
 	w.Lock()
@@ -157,42 +157,34 @@ func (j *Journal) Flush(now time.Time) error {
 	return err
 }
 
-// swap has the newer file take the place of the older, and begins another.
-func (j *Journal) swap(now time.Time) error {
-	if err := os.Rename(filepath.Join(j.dir, newer), filepath.Join(j.dir, older)); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	_ = j.disk.file.Close() // nothing waits in it
-	return j.begin(now)
-}
-
-// begin makes an empty newer file.
-func (j *Journal) begin(now time.Time) error {
-	d := &j.disk
-	f, err := os.OpenFile(filepath.Join(j.dir, newer), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		d.file = nil
-		return err
-	}
-	d.file, d.end, d.turn = f, 0, now.Add(j.window)
-	return nil
-}
-
+// append writes records to the newer file. It is open for that long only: a descriptor held would keep the file system from being unmounted,
+// or mounted to be read only.
 func (j *Journal) append(records []byte, now time.Time) error {
-	d := &j.disk
-	if d.file == nil {
-		if err := j.begin(now); err != nil {
-			return err
-		}
-	}
+	d, how := &j.disk, os.O_WRONLY
 	if d.end == 0 {
+		how |= os.O_CREATE | os.O_TRUNC
 		records = append([]byte(journalHead), records...)
 	}
-	n, err := d.file.WriteAt(records, d.end)
-	if err == nil {
-		d.end += int64(n)
+	f, err := os.OpenFile(filepath.Join(j.dir, newer), how, 0o600)
+	if errors.Is(err, os.ErrNotExist) && d.end > 0 { // somebody has removed it
+		d.end = 0
+		return j.append(records, now)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	n, err := f.WriteAt(records, d.end)
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err != nil {
+		return err
+	}
+	if d.end == 0 {
+		d.turn = now.Add(j.window)
+	}
+	d.end += int64(n)
+	return nil
 }
 
 // giveBack has records that could not be written wait again, before those that came meanwhile.
@@ -206,20 +198,4 @@ func (j *Journal) giveBack(records []byte) {
 		w.lost += uint64(over / recordSize)
 	}
 	w.records = all
-}
-
-// Close writes what was noted and closes the file.
-func (j *Journal) Close(now time.Time) error {
-	if j == nil {
-		return nil
-	}
-	err := j.Flush(now)
-	d := &j.disk
-	d.Lock()
-	defer d.Unlock()
-	if d.file != nil {
-		err = errors.Join(err, d.file.Close())
-		d.file = nil
-	}
-	return err
 }

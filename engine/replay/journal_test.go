@@ -24,7 +24,6 @@ func reopen(t testing.TB, dir string, limit int, now time.Time) (*Journal, *Tabl
 	t.Helper()
 	table := New(journalWindow, limit)
 	j, kept, err := OpenJournal(dir, table, journalWindow, now, now.Add(-journalWindow))
-	t.Cleanup(func() { _ = j.Close(now) })
 	return j, table, kept, err
 }
 
@@ -36,43 +35,39 @@ func note(j *Journal, at time.Time, from, to int) {
 
 // A key is known after an orderly end, after a kill, after several of them in a row, and as long as its hello has time.
 func TestJournal(t *testing.T) {
-	for name, end := range map[string]func(*Journal, time.Time) error{"closed": (*Journal).Close, "killed": (*Journal).Flush} {
-		t.Run(name, func(t *testing.T) {
-			dir := filepath.Join(t.TempDir(), "state") // which is made
-			j, _, kept, err := reopen(t, dir, 1000, noon)
-			if kept != 0 || err != nil {
-				t.Fatal(kept, err)
+	dir := filepath.Join(t.TempDir(), "state") // which is made
+	j, _, kept, err := reopen(t, dir, 1000, noon)
+	if kept != 0 || err != nil {
+		t.Fatal(kept, err)
+	}
+	note(j, noon, 0, 100)
+	for start := range 3 {
+		if err := j.Flush(noon); err != nil {
+			t.Fatal(err)
+		}
+		now := noon.Add(time.Duration(start+1) * time.Minute)
+		var table *Table
+		if j, table, kept, err = reopen(t, dir, 1000, now); kept != 100+10*start || err != nil {
+			t.Fatalf("start %d: %d kept, %v", start, kept, err)
+		}
+		for n := range kept {
+			if r := table.Insert(keyOf(n), now); r != Replayed {
+				t.Fatalf("start %d: key %d is %v", start, n, r)
 			}
-			note(j, noon, 0, 100)
-			for start := range 3 {
-				if err := end(j, noon); err != nil {
-					t.Fatal(err)
-				}
-				now := noon.Add(time.Duration(start+1) * time.Minute)
-				var table *Table
-				if j, table, kept, err = reopen(t, dir, 1000, now); kept != 100+10*start || err != nil {
-					t.Fatalf("start %d: %d kept, %v", start, kept, err)
-				}
-				for n := range kept {
-					if r := table.Insert(keyOf(n), now); r != Replayed {
-						t.Fatalf("start %d: key %d is %v", start, n, r)
-					}
-				}
-				note(j, now, kept, kept+10)
-			}
-			if err := end(j, noon); err != nil {
-				t.Fatal(err)
-			}
-			if _, _, kept, _ = reopen(t, dir, 1000, noon.Add(journalWindow)); kept != 130 {
-				t.Errorf("at the end of the window %d are kept", kept)
-			}
-			if _, _, kept, _ = reopen(t, dir, 1000, noon.Add(journalWindow+time.Second)); kept != 30 {
-				t.Errorf("behind it %d are kept, want those that came later", kept)
-			}
-			if st, err := os.Stat(filepath.Join(dir, older)); err != nil || st.Mode() != 0o600 {
-				t.Errorf("%v, %v", st.Mode(), err)
-			}
-		})
+		}
+		note(j, now, kept, kept+10)
+	}
+	if err := j.Flush(noon); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, kept, _ = reopen(t, dir, 1000, noon.Add(journalWindow)); kept != 130 {
+		t.Errorf("at the end of the window %d are kept", kept)
+	}
+	if _, _, kept, _ = reopen(t, dir, 1000, noon.Add(journalWindow+time.Second)); kept != 30 {
+		t.Errorf("behind it %d are kept, want those that came later", kept)
+	}
+	if st, err := os.Stat(filepath.Join(dir, older)); err != nil || st.Mode() != 0o600 {
+		t.Errorf("%v, %v", st.Mode(), err)
 	}
 }
 
@@ -94,6 +89,23 @@ func TestJournalTurns(t *testing.T) {
 	}
 	if _, _, kept, err := reopen(t, dir, 1000, noon.Add(59*time.Minute)); kept != 60 || err != nil {
 		t.Errorf("%d kept, %v; want those of the last five minutes and the one that is just that old", kept, err)
+	}
+}
+
+// When somebody removes the file under way what comes then is kept nevertheless.
+func TestJournalRemoved(t *testing.T) {
+	dir := t.TempDir()
+	j, _, _, _ := reopen(t, dir, 1000, noon)
+	note(j, noon, 0, 10)
+	if err := errors.Join(j.Flush(noon), os.Remove(filepath.Join(dir, newer))); err != nil {
+		t.Fatal(err)
+	}
+	note(j, noon, 10, 15)
+	if err := j.Flush(noon); err != nil {
+		t.Error(err)
+	}
+	if _, _, kept, err := reopen(t, dir, 1000, noon); kept != 5 || err != nil {
+		t.Errorf("%d kept, %v", kept, err)
 	}
 }
 
@@ -133,7 +145,7 @@ func TestJournalDamaged(t *testing.T) {
 				t.Errorf("a new key is %v", r)
 			}
 			note(j, noon, 1<<21, 1<<21+1)
-			if err := j.Close(noon); err != nil {
+			if err := j.Flush(noon); err != nil {
 				t.Error(err)
 			}
 			if _, _, again, err := reopen(t, dir, 100, noon); again != min(kept+1, 50) || err != nil {
@@ -164,7 +176,7 @@ func TestJournalWithoutADisk(t *testing.T) {
 	if j.Flush(noon) == nil || j.Lost() != 3 {
 		t.Errorf("beyond the limit %d were lost, want 3", j.Lost())
 	}
-	if err := errors.Join(os.Remove(dir), os.Mkdir(dir, 0o700), j.Close(noon)); err != nil {
+	if err := errors.Join(os.Remove(dir), os.Mkdir(dir, 0o700), j.Flush(noon)); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, kept, err := reopen(t, dir, 1<<20, noon); kept != mostWaiting || err != nil {
