@@ -203,6 +203,24 @@ func TestHelloForms(t *testing.T) {
 	}
 }
 
+// A hello that was made new and signed again is what its builder would have made, and nobody's before.
+func TestResign(t *testing.T) {
+	at := time.Now().Add(-time.Hour)
+	first := Hello{Host: testSecret.Host, Time: at}.Sign(testSecret.Key)
+	again := slices.Clone(first)
+	Resign(again, testSecret.Key, at)
+	if !bytes.Equal(first, again) {
+		t.Error("signing again changes a hello")
+	}
+	Renew(again)
+	if bytes.Equal(first[randomAt:randomEnd], again[randomAt:randomEnd]) || bytes.Equal(first[sessionAt:sessionAt+32], again[sessionAt:sessionAt+32]) {
+		t.Error("a new hello has the old one's random or session id")
+	}
+	if again[sessionAt-1] != 32 || !bytes.Equal(first[:randomAt], again[:randomAt]) || !bytes.Equal(first[sessionAt+32:], again[sessionAt+32:]) {
+		t.Error("more than these has changed")
+	}
+}
+
 func TestSecretText(t *testing.T) {
 	got, err := ParseSecret(testSecret.String())
 	if err != nil || got != testSecret {

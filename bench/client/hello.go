@@ -14,6 +14,7 @@ import (
 const (
 	randomAt  = 11
 	randomEnd = 43
+	sessionAt = 44
 	recordHdr = 5
 	classic   = 517 // bytes of a hello without the hybrid key share
 )
@@ -34,12 +35,26 @@ func (h Hello) Sign(key [16]byte) []byte {
 	if at.IsZero() {
 		at = time.Now()
 	}
-	mac := hmac.New(sha256.New, key[:])
-	mac.Write(b) // the random is still zero
-	copy(b[randomAt:randomEnd], mac.Sum(nil))
-	last := b[randomEnd-4 : randomEnd]
-	binary.LittleEndian.PutUint32(last, binary.LittleEndian.Uint32(last)^uint32(at.Unix()))
+	Resign(b, key, at)
 	return b
+}
+
+// Resign signs a hello of one record in place, whatever it was signed with before, for somebody whose clock says at. It costs far less than
+// building one.
+func Resign(hello []byte, key [16]byte, at time.Time) {
+	random := hello[randomAt:randomEnd]
+	clear(random)
+	mac := hmac.New(sha256.New, key[:])
+	mac.Write(hello)
+	copy(random, mac.Sum(nil))
+	last := random[len(random)-4:]
+	binary.LittleEndian.PutUint32(last, binary.LittleEndian.Uint32(last)^uint32(at.Unix()))
+}
+
+// Renew gives a hello of one record another random and another session id, so that it is nobody's and has never been seen.
+func Renew(hello []byte) {
+	_, _ = rand.Read(hello[randomAt:randomEnd])
+	_, _ = rand.Read(hello[sessionAt : sessionAt+32])
 }
 
 // Foreign builds the hello of somebody without a secret: the random is just that.

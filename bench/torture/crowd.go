@@ -72,20 +72,6 @@ func isEnd(err error) bool {
 func foreign() []byte { return client.Hello{Host: secret.Host}.Foreign() }
 func signed() []byte  { return client.Hello{Host: secret.Host}.Sign(secret.Key) }
 
-// handshakes measures n handshakes, one after the other.
-func (r *rig) handshakes(n int) (times []float64, err error) {
-	for range n {
-		began := time.Now()
-		c, err := r.client(goodDC)
-		if err != nil {
-			return nil, err
-		}
-		times = append(times, float64(time.Since(began))/float64(time.Millisecond))
-		_ = c.Close()
-	}
-	return times, nil
-}
-
 // percentile is the value below which that share of the values lies.
 func percentile(values []float64, share float64) float64 {
 	s := slices.Sorted(slices.Values(values))

@@ -4,7 +4,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -19,7 +18,7 @@ const headerListener = "127.0.0.3:0=haproxy"
 
 var headerFaults = []fault{
 	{
-		name: "headers", floods: true, about: "100,000 PROXY headers, 300,000 others in the long form, each wrong in a way of its own, before a hello",
+		name: "headers", floods: true, calm: true, about: "100,000 PROXY headers, four times as many in the long form, each wrong in a way of its own, before a hello",
 		prepare:   func(*trial) (env, error) { return env{"SLUICE_LISTEN": "127.0.0.1:0," + headerListener}, nil },
 		meanwhile: mutateHeaders,
 	},
@@ -81,50 +80,90 @@ func mutated(r *rand.Rand, header []byte) []byte {
 	return b
 }
 
+// headerSource says wrong headers, the same ones with the same seed, often with a hello behind them, and leaves in one way or another.
+func headerSource(seed uint64) source {
+	good, hello, n := goodHeaders(), foreign(), uint64(0)
+	return func(time.Time) ([]byte, parting) {
+		r := rand.New(rand.NewPCG(n, seed))
+		n++
+		say := mutated(r, good[r.IntN(len(good))])
+		if r.IntN(2) == 0 {
+			say = append(say, hello...)
+		}
+		if r.IntN(20) > 0 {
+			return say, hasty
+		}
+		return say, halfClosed
+	}
+}
+
+const (
+	wrongHeaders  = 100_000 // of one seed
+	headersAtMost = 20_000  // a second
+)
+
+// seeds are those of the wrong headers: one is for everyday.
+func (t *trial) seeds() []uint64 {
+	if t.long {
+		return []uint64{7, 8, 9, 10}
+	}
+	return []uint64{7}
+}
+
 // mutateHeaders sends wrong headers; a right one must be understood all the time.
 func mutateHeaders(t *trial) error {
-	addr, good := t.headerAddr(), goodHeaders()
+	addr := t.headerAddr()
 	if !addr.IsValid() {
 		return errors.New("the proxy does not listen for headers")
 	}
-	hello := foreign()
-	began := time.Now()
-	n, seed := 100_000, uint64(7)
-	if t.long {
-		n, seed = 300_000, 8
-	}
-	err := atOnce(12, n, func(i int) error {
-		if i%1000 == 0 {
-			c, err := t.clientAs(client.Config{Addr: addr, Prefix: good[i/1000%len(good)]})
-			if err != nil {
-				return fmt.Errorf("a right header: %w", err)
-			}
-			return visit(c)
-		}
-		return t.wrongHeader(addr, rand.New(rand.NewPCG(uint64(i), seed)), hello) // the same ones every time
-	})
-	closed, _ := t.proxy.SumMetric("sluice_front_refused_total")
-	t.notef("%.0f a second; %v of them found no place at the front", float64(n)/time.Since(began).Seconds(), closed)
-	return err
-}
-
-// wrongHeader sends a header that was tampered with, often a hello behind it, and leaves in one way or another.
-func (t *trial) wrongHeader(addr netip.AddrPort, r *rand.Rand, hello []byte) error {
-	good := goodHeaders()
-	say := mutated(r, good[r.IntN(len(good))])
-	if r.IntN(2) == 0 {
-		say = append(say, hello...)
-	}
-	c, err := t.approach(addr, say)
+	sender, err := t.other(senderWord)
 	if err != nil {
 		return err
 	}
-	if r.IntN(20) > 0 {
-		abort(c)
-		return nil
+	var all hits
+	sent := make(chan error, 1)
+	go func() {
+		for _, seed := range t.seeds() {
+			var h hits
+			o := salvo{To: addr, Kind: headerKind, Seed: seed, Rate: headersAtMost, Span: time.Minute, Count: wrongHeaders}
+			if err := sender.Call("send", o, &h, o.Span+patience); err != nil {
+				sent <- err
+				return
+			}
+			all.Sent, all.Took = all.Sent+h.Sent, all.Took+h.Took
+		}
+		sent <- nil
+	}()
+	if err := t.rightHeaders(addr, sent); err != nil {
+		return err
 	}
-	_ = c.CloseWrite()
-	_ = c.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
-	_, _ = io.Copy(io.Discard, struct{ io.Reader }{c})
-	return c.Close()
+	judged, err := t.proxy.SumMetric("sluice_proxy_headers_total")
+	if err != nil {
+		return err
+	}
+	t.notef("%d sent, %.0f a second; %.0f were judged, the rest ended before they were whole", all.Sent, float64(all.Sent)/all.Took.Seconds(), judged)
+	if want := wrongHeaders * len(t.seeds()); all.Sent < want || judged < float64(want)/2 {
+		return fmt.Errorf("of %d headers %d were sent and %.0f judged", want, all.Sent, judged)
+	}
+	return nil
+}
+
+// rightHeaders sends right ones until done says something, and a hundred at least.
+func (t *trial) rightHeaders(addr netip.AddrPort, done <-chan error) (err error) {
+	good := goodHeaders()
+	for i, over := 0, false; i < 100 || !over; i++ {
+		c, e := t.clientAs(client.Config{Addr: addr, Prefix: good[i%len(good)]})
+		if e == nil {
+			e = visit(c)
+		}
+		if e != nil {
+			return fmt.Errorf("a right header: %w", errors.Join(e, err))
+		}
+		select {
+		case err = <-done:
+			over = true
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	return err
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -24,19 +25,23 @@ type stream interface {
 // always in use, and every byte is compared.
 type session struct {
 	conn    stream
-	heard   atomic.Int64 // bytes, all of them right
+	pace    time.Duration // between two writes
+	heard   atomic.Int64  // bytes, all of them right
 	said    int64
 	stop    chan struct{}
 	ended   sync.WaitGroup
 	failure atomic.Pointer[error]
 }
 
-// pace is the pause between two writes of a session.
-const pace = 15 * time.Millisecond
+// The pause between two writes of a session. Calm ones leave the CPUs to something else.
+const (
+	usualPace = 15 * time.Millisecond
+	calmPace  = 10 * usualPace
+)
 
 // startSession takes over c, which talks to a stand-in.
-func startSession(c stream, seed uint64) (*session, error) {
-	s := &session{conn: c, stop: make(chan struct{})}
+func startSession(c stream, pace time.Duration, seed uint64) (*session, error) {
+	s := &session{conn: c, pace: pace, stop: make(chan struct{})}
 	if _, err := c.Write(stand.Request{Op: stand.Echo}.Bytes()); err != nil {
 		return nil, err
 	}
@@ -60,7 +65,7 @@ func (s *session) speak(pattern io.Reader) error {
 		select {
 		case <-s.stop:
 			return s.conn.CloseWrite()
-		case <-time.After(pace/2 + rand.N(pace)):
+		case <-time.After(s.pace/2 + rand.N(s.pace)):
 		}
 		n := 1 + rand.IntN(3000)
 		if rand.IntN(40) == 0 {
@@ -114,6 +119,7 @@ func (s *session) finish(patience time.Duration) error {
 // load is the sessions of a trial that no fault is aimed at.
 type load struct {
 	sessions []*session
+	pace     time.Duration // of those; zero is the usual one
 	marks    []int64
 }
 
@@ -124,7 +130,7 @@ func (l *load) open(n int, dial func() (stream, error)) error {
 		if err != nil {
 			return fmt.Errorf("session %d of the load: %w", len(l.sessions)+1, err)
 		}
-		s, err := startSession(c, rand.Uint64())
+		s, err := startSession(c, cmp.Or(l.pace, usualPace), rand.Uint64())
 		if err != nil {
 			return fmt.Errorf("session %d of the load: %w", len(l.sessions)+1, err)
 		}

@@ -13,6 +13,8 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"sluice/bench/far"
 )
 
 // options are what the command line says.
@@ -40,9 +42,16 @@ func (o options) span() time.Duration {
 	return time.Second
 }
 
+// other is what this program is as another process of its own, by its first argument.
+var other = map[string]func(args []string) error{
+	childWord:  child,
+	siteWord:   func([]string) error { return far.Serve(os.Stdin, os.Stdout) },
+	senderWord: func([]string) error { return serveSender(os.Stdin, os.Stdout) },
+}
+
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == childWord {
-		if err := child(os.Args[2:]); err != nil {
+	if len(os.Args) > 1 && other[os.Args[1]] != nil {
+		if err := other[os.Args[1]](os.Args[2:]); err != nil {
 			fmt.Fprintln(os.Stderr, "torture:", err)
 			os.Exit(1)
 		}

@@ -64,7 +64,7 @@ func TestSession(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s, err := startSession(echoServer(t, tt.serve), 1)
+			s, err := startSession(echoServer(t, tt.serve), usualPace, 1)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -24,14 +23,6 @@ var strangerFaults = []fault{
 		name: "silent-10000", floods: true, about: "10,000 connections that say nothing: at most 20 KiB each",
 		prepare:   func(*trial) (env, error) { return env{"SLUICE_HANDSHAKE_TIMEOUT": "1m"}, nil },
 		meanwhile: silence,
-	},
-	{
-		name: "flood-foreign", floods: true, about: "thousands of hellos a second from those without the secret",
-		meanwhile: flood(foreign),
-	},
-	{
-		name: "flood-signed", about: "thousands of good hellos a second whose senders say nothing more",
-		meanwhile: flood(signed),
 	},
 }
 
@@ -123,45 +114,4 @@ func silence(t *trial) error {
 func slab() int64 {
 	b, _ := os.ReadFile("/proc/meminfo")
 	return fieldAfter(string(b), "Slab:") << 10
-}
-
-// flood sends hellos and leaves, as fast as it goes up to the rate, and tells what that does to the handshakes of others.
-func flood(hello func() []byte) func(*trial) error {
-	const rate, workers = 5000, 8
-	return func(t *trial) error {
-		hellos := make([][]byte, 2*rate) // making one costs more than refusing it
-		for i := range hellos {
-			hellos[i] = hello()
-		}
-		quiet, err := t.handshakes(200)
-		if err != nil {
-			return err
-		}
-		var loud []float64
-		measured := make(chan error)
-		go func() {
-			time.Sleep(t.span() / 4)
-			var err error
-			loud, err = t.handshakes(200)
-			measured <- err
-		}()
-		began := time.Now()
-		sent, err := during(workers, 2*t.span()+time.Second, func(i int) error {
-			pause := time.Now().Add(time.Second * workers / rate)
-			c, err := t.approach(t.addr, hellos[i%len(hellos)])
-			if err != nil {
-				return err
-			}
-			abort(c)
-			time.Sleep(time.Until(pause))
-			return nil
-		})
-		took := time.Since(began)
-		if err = errors.Join(err, <-measured); err != nil {
-			return err
-		}
-		t.notef("%.0f hellos a second; handshakes of others: median %.1f → %.1f ms, p99 %.1f → %.1f ms", float64(sent)/took.Seconds(),
-			percentile(quiet, .5), percentile(loud, .5), percentile(quiet, .99), percentile(loud, .99))
-		return nil
-	}
 }

@@ -22,7 +22,9 @@ type fault struct {
 	hurts       victims
 	// floods says that strangers come faster than the front may be dialled: for others of them its places may all be taken.
 	floods bool
-	box    func() *box // where the proxy runs; nil: nowhere special
+	// calm has the load say something a tenth as often, where what is measured beside it wants the CPUs.
+	calm bool
+	box  func() *box // where the proxy runs; nil: nowhere special
 	// prepare makes what the fault needs before the proxy starts, and says its settings.
 	prepare func(t *trial) (env, error)
 	// strike begins the fault, and may take its time over it. What it returns ends the fault.
@@ -47,6 +49,7 @@ type trial struct {
 	hop       *hop
 	looping   atomic.Bool // the hop's far side is the proxy
 	publisher *publisher  // of ranges
+	shore     *shore      // of a flood
 	names     atomic.Bool // the name server answers
 	manager   manager     // of services
 	aimed     load        // sessions that the fault is aimed at
@@ -70,6 +73,9 @@ func (t *trial) problemf(format string, args ...any) {
 // run gives a fault its turn.
 func run(f fault, o options) *result {
 	t := &trial{fault: f}
+	if f.calm {
+		t.load.pace = calmPace
+	}
 	t.result.name = f.name
 	began := time.Now()
 	var err error
