@@ -63,6 +63,7 @@ func (c *conn) toFront(why cause) {
 		return
 	}
 	to := c.site()
+	look, again := c.shard.e.looks.returned(c.said)
 	if c.shadowed && c.owner.front.site == to {
 		c.followShadow(why)
 		return
@@ -81,7 +82,8 @@ func (c *conn) toFront(why cause) {
 		c.leave(handoffFailed)
 		return
 	}
-	if s := (&stranger{shard: c.shard, site: to, relay: r}); !c.shard.e.looks.park(s, c.said) && !s.join() {
+	s := &stranger{shard: c.shard, site: to, relay: r}
+	if parked := again && c.shard.e.looks.park(s, look); !parked && !s.join() {
 		why = handoffFailed
 	}
 	c.leave(why)

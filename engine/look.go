@@ -30,7 +30,8 @@ type look struct {
 	stop func()               // ends it before its time
 
 	// Under the lock of the looks.
-	random  [32]byte // of its hello, once that is sent
+	random  [32]byte // of its hello
+	sent    bool     // there is one
 	returns int
 	parked  []*stranger
 	over    bool
@@ -51,7 +52,7 @@ func (l *looks) begin(stop func()) *look {
 func (l *looks) sends(k *look, random [32]byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	k.random = random
+	k.random, k.sent = random, true
 }
 
 // end ends k and says whether it came back, and who waits for its end.
@@ -78,27 +79,34 @@ func (l *looks) marked(mark []byte) bool {
 	return i >= 0
 }
 
-// park keeps s, which has said those bytes, until a look is over that has come back before with the same hello. With false s is to go on.
-func (l *looks) park(s *stranger, said []byte) bool {
+// returned is the look whose hello is in said, nil if it is none's; it then has come back once more, and again says that it had before.
+func (l *looks) returned(said []byte) (k *look, again bool) {
 	if l.some.Load() == 0 {
-		return false
+		return nil, false
 	}
 	random, ok := helloRandom(said)
 	if !ok {
-		return false
+		return nil, false
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	i := slices.IndexFunc(l.all, func(k *look) bool { return k.random == random })
+	i := slices.IndexFunc(l.all, func(k *look) bool { return k.sent && k.random == random })
 	if i < 0 {
-		return false
+		return nil, false
 	}
-	k := l.all[i]
+	k = l.all[i]
 	k.returns++
 	if k.returns == 2 {
 		time.AfterFunc(loopTime, k.stop)
 	}
-	if k.returns < 2 || k.over || len(k.parked) >= maxParked {
+	return k, k.returns > 1
+}
+
+// park keeps s until k is over. With false s is to go on.
+func (l *looks) park(s *stranger, k *look) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if k.over || len(k.parked) >= maxParked {
 		return false
 	}
 	k.parked = append(k.parked, s)

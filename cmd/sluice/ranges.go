@@ -42,6 +42,7 @@ func (a *app) ranges(c *command, args []string) error {
 		if sources, err = ranges.ParseSources(*of); err != nil {
 			return usageError{text: "--of: " + err.Error()}
 		}
+		listeners = nil // whose lists these are not: sets alone
 	}
 	if len(sources) == 0 {
 		return errNoEdge

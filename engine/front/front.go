@@ -151,6 +151,9 @@ func (f *Front) notSelf(ips, public []netip.Addr) []netip.AddrPort {
 	var addrs []netip.AddrPort
 	for _, ip := range ips {
 		a := netip.AddrPortFrom(ip.Unmap(), f.cfg.Port)
+		if a.Addr().IsUnspecified() || a.Addr().IsMulticast() {
+			continue // what a resolver that filters says; a connection to the first would come to this host
+		}
 		if !f.isSelf(a) && !slices.Contains(public, a.Addr()) {
 			addrs = append(addrs, a)
 		}

@@ -87,7 +87,11 @@ func writeJSON(w io.Writer, s *Set, states []State) error {
 
 func writeSources(w io.Writer, states []State) {
 	for _, s := range states {
-		fmt.Fprintf(w, "# %s: %d ranges as of %s\n", s.Source, s.Prefixes, s.Taken.UTC().Format(time.DateOnly))
+		fmt.Fprintf(w, "# %s: %d ranges", s.Source, s.Prefixes)
+		if !s.Taken.IsZero() {
+			fmt.Fprintf(w, " as of %s", s.Taken.UTC().Format(time.DateOnly))
+		}
+		fmt.Fprintln(w)
 	}
 }
 
