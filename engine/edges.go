@@ -96,14 +96,21 @@ func (e *Engine) makeKeeper(cfg *config.Config, sources []ranges.Source, had []*
 		lists.Inherit(o.Keeper)
 	}
 	willCome := cfg.EdgeRefresh > 0 && slices.ContainsFunc(sources, func(s ranges.Source) bool { return len(s.URLs) > 0 })
-	if lists.Set().Len() == 0 && !willCome {
+	switch started := e.live.Load() != nil; {
+	case lists.Set().Len() > 0:
+	case !willCome:
 		return nil, errors.Join(errNoRanges, err)
+	case started: // a start has nothing better; a reload has what is in force
+		return nil, errNoRangesYet
 	}
 	k := &keeper{Keeper: lists}
 	return k, e.loadGuard(cfg, k)
 }
 
-var errNoRanges = errors.New("SLUICE_EDGE_RANGES: no range can be read")
+var (
+	errNoRanges    = errors.New("SLUICE_EDGE_RANGES: no range can be read")
+	errNoRangesYet = errors.New("SLUICE_EDGE_RANGES: no range of the new list is known yet, which would shut everybody out: fetch it first (sluice ranges --refresh, as the proxy's user), then reload")
+)
 
 // startKeepers begins to refresh the lists of l, and has those that are refreshed already look again.
 func (e *Engine) startKeepers(l, old *live) {

@@ -263,6 +263,9 @@ func (c *conn) noteUnexpectedHeader() {
 	e := c.shard.e
 	if h, _, err := edge.ParseHeader(c.said); err == nil && !e.passed(h.Marks) {
 		e.headers[headerUnexpected].Inc(c.shard.index)
+		if e.handshakes[accepted].Value() > 0 {
+			return // clients get in without, so it is a stranger's
+		}
 		e.limited.line("unexpected_header", slog.LevelWarn, unexpectedHeaderHint, slog.String("peer", c.peer.String()))
 	}
 }

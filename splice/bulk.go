@@ -12,6 +12,10 @@ func (l *Loop) lendPipe(r *relay, h int) bool {
 	if l.cfg.NoSplice {
 		return false
 	}
+	if r.mode == Raw && !l.pipes.plenty() { // half of them are for clients alone
+		l.stats.NoPipe.Add(1)
+		return false
+	}
 	if x.pipe = l.pipes.borrow(r, uint8(h), l.now); x.pipe == nil {
 		if p := l.pipes.stalest(l.now - int64(reclaimAfter)); p != nil && l.chunks.held < heldBudget {
 			if l.reclaim(p); r.state != open {

@@ -91,6 +91,9 @@ func (p *pipes) borrow(r *relay, which uint8, now int64) *pipe {
 	return b
 }
 
+// plenty says whether less than half of the pool is lent.
+func (p *pipes) plenty() bool { return 2*len(p.busy) < p.limit }
+
 // release takes a pipe back. One that still holds bytes is destroyed: they would surface in somebody else's connection.
 func (p *pipes) release(b *pipe) {
 	for i, x := range p.busy {

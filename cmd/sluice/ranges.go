@@ -59,6 +59,12 @@ func (a *app) ranges(c *command, args []string) error {
 			}
 		}
 	}
+	for _, s := range k.States() {
+		if s.BuiltIn {
+			a.complain("warning", fmt.Sprintf("%s is the list that came with the program, as of %s: none is kept in %s", s.Source, s.Taken.Format(time.DateOnly), orNowhere(cfg.StateDir)),
+				"--refresh fetches it; a proxy that runs as a service keeps its own in its SLUICE_STATE_DIR, as /var/lib/sluice: set that here, too")
+		}
+	}
 	if differ(cfg) && *of == "" && *format != ranges.JSON {
 		a.complain("warning", "the listeners have different lists, which are written as one: a firewall with it opens each port to all of them",
 			"the proxy itself, and its guard, tell them apart; for rules of your own, --of writes one list")
@@ -75,6 +81,13 @@ func (a *app) ranges(c *command, args []string) error {
 		return hinted{failed, "look at the list; if it is right, --force takes it"}
 	}
 	return failed
+}
+
+func orNowhere(dir string) string {
+	if dir == "" {
+		return "any directory"
+	}
+	return dir
 }
 
 // guarded are the listeners that have ranges, and the sources of them all.

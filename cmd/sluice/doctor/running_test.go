@@ -49,6 +49,8 @@ func TestHeaders(t *testing.T) {
 		{"one has none", "required", []string{`{result="v1"} 40`, `{result="missing"} 1`}, Warn, "1 without"},
 		{"some are broken", "required", []string{`{result="v1"} 40`, `{result="malformed"} 2`}, Warn, "2 PROXY headers could not be used"},
 		{"unexpected", "off", []string{`{result="unexpected"} 9`}, Fail, "SLUICE_PROXY_PROTOCOL=required"},
+		{"a stranger's", "off", []string{"{result=\"unexpected\"} 9\nsluice_handshakes_total{result=\"ok\"} 10"}, OK, "9 strangers sent a header"},
+		{"as many as clients", "off", []string{"{result=\"unexpected\"} 9\nsluice_handshakes_total{result=\"ok\"} 9"}, Fail, "none is expected"},
 		{"none, as expected", "off", nil, OK, "is off"},
 		{"for the hour of a switch", "optional", []string{`{result="v1"} 3`}, Warn, "optional"},
 	} {

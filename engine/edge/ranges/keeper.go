@@ -55,6 +55,7 @@ type list struct {
 	source   Source
 	prefixes []netip.Prefix
 	taken    time.Time // when it was good; zero without one
+	builtIn  bool      // it came with the program, and there is a newer one elsewhere
 }
 
 // State is what may be told of a source.
@@ -63,6 +64,7 @@ type State struct {
 	Prefixes int
 	Taken    time.Time // when the list in force was fetched, or built in; zero without one
 	Changes  bool
+	BuiltIn  bool // the list in force came with the program; that of a source that changes is old by now
 }
 
 // Outcome is how one source's refresh ended.
@@ -86,8 +88,9 @@ func NewKeeper(sources []Source, dir string, client *http.Client, now func() tim
 		if l.prefixes, l.taken, err = s.builtIn(); err != nil {
 			errs = append(errs, fmt.Errorf("%s: built in: %w", s.Name, err))
 		}
+		l.builtIn = len(s.URLs) > 0 && len(l.prefixes) > 0
 		if kept, taken, err := k.load(&s); err == nil && taken.After(l.taken) {
-			l.prefixes, l.taken = kept, taken
+			l.prefixes, l.taken, l.builtIn = kept, taken, false
 		} else if err != nil && !errors.Is(err, os.ErrNotExist) {
 			errs = append(errs, fmt.Errorf("%s: %w", s.Name, err))
 		}
@@ -113,7 +116,7 @@ func (k *Keeper) States() []State {
 	defer k.mu.Unlock()
 	var all []State
 	for _, l := range k.lists {
-		all = append(all, State{l.source.Name, len(l.prefixes), l.taken, l.source.Changes()})
+		all = append(all, State{l.source.Name, len(l.prefixes), l.taken, l.source.Changes(), l.builtIn})
 	}
 	return all
 }
@@ -154,7 +157,7 @@ func (k *Keeper) refresh(ctx context.Context, i int, force bool) Outcome {
 	}
 	out.Added, out.Gone = missing(got, l.prefixes), missing(l.prefixes, got)
 	k.mu.Lock()
-	l.prefixes, l.taken = got, k.now()
+	l.prefixes, l.taken, l.builtIn = got, k.now(), false
 	k.mu.Unlock()
 	k.publish()
 	out.Unsaved = k.save(l)
@@ -208,7 +211,7 @@ func (k *Keeper) take(i int, prefixes []netip.Prefix, taken time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if l := &k.lists[i]; l.source.Changes() && taken.After(l.taken) {
-		l.prefixes, l.taken = prefixes, taken
+		l.prefixes, l.taken, l.builtIn = prefixes, taken, false
 	}
 }
 
