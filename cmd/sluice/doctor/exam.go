@@ -15,6 +15,7 @@ import (
 
 	"sluice/engine/config"
 	"sluice/engine/edge/ranges"
+	choices "sluice/engine/front"
 )
 
 // exam is one run: what is looked at, and what several looks need and is asked once. Any goroutine may use it.
@@ -27,11 +28,13 @@ type exam struct {
 	states      []ranges.State
 	rangesErr   error
 	publicAddrs func() ([]netip.Addr, error)
-	frontAddrs  func() ([]netip.Addr, error)
-	page        func() (page, error)   // of the running proxy
-	front       func() (answer, error) // to a browser that asks for the first secret's name
-	centres     func() []centre        // what the data centres say
-	own         func() []socket        // the listening sockets of this host that are not the proxy's
+	fronts      []*front // the one for all other names first
+	choice      *choices.Choice[*front]
+	until       time.Time            // no front is asked after that
+	turns       chan struct{}        // to ask one
+	page        func() (page, error) // of the running proxy
+	centres     func() []centre      // what the data centres say
+	own         func() []socket      // the listening sockets of this host that are not the proxy's
 }
 
 var (
@@ -52,15 +55,14 @@ func newExam(ctx context.Context, cfg *config.Config, w World) *exam {
 	keeper, err := ranges.NewKeeper(sources, cfg.StateDir, nil, w.Now) // no client: it is never told to refresh
 	x.set, x.states, x.rangesErr = keeper.Set(), keeper.States(), err
 	x.publicAddrs = sync.OnceValues(func() ([]netip.Addr, error) { return x.lookUp(ctx, cfg.PublicHost) })
-	x.frontAddrs = sync.OnceValues(func() ([]netip.Addr, error) { return x.lookUp(ctx, cfg.Front.Host) })
 	x.page = sync.OnceValues(func() (page, error) { return x.askPage(ctx) })
-	x.front = sync.OnceValues(func() (answer, error) { return x.visitFront(ctx, x.frontName(), true) })
 	x.centres = sync.OnceValue(func() []centre { return x.askCentres(ctx) })
 	x.own = sync.OnceValue(x.otherListeners)
+	x.makeFronts(ctx)
 	return x
 }
 
-// frontName is what the front is asked for: the first secret's host, as a client's hello has it.
+// frontName is what is asked for in the first place: the first secret's host, as a client's hello has it.
 func (x *exam) frontName() string {
 	if len(x.cfg.Secrets) > 0 {
 		return x.cfg.Secrets[0].Host

@@ -24,14 +24,20 @@ func isName(host string) bool {
 }
 
 func (x *exam) frontCalls() (calls []string) {
-	front := x.cfg.Front
-	if front.Builtin {
+	if x.cfg.Front.Builtin {
 		return []string{"the front: none, it is the built-in page"}
 	}
-	if front.Network == "tcp" && isName(front.Host) {
-		calls = append(calls, fmt.Sprintf("DNS: the address of %s, each minute", front.Host))
+	for i, f := range x.fronts {
+		if look := "DNS: the address of " + f.to.Host + ", each minute"; f.to.Network == "tcp" && isName(f.to.Host) && !slices.Contains(calls, look) {
+			calls = append(calls, look)
+		}
+		whose := "the front"
+		if i > 0 {
+			whose = "the front of " + x.cfg.FrontsFor[i-1].Name
+		}
+		calls = append(calls, fmt.Sprintf("%s, %s: a connection for each stranger, and one each hour to learn its handshake", whose, f.to))
 	}
-	return append(calls, fmt.Sprintf("the front, %s: a connection for each stranger, and one each hour to learn its handshake", front))
+	return calls
 }
 
 func (x *exam) listCalls() (calls []string) {
