@@ -21,7 +21,7 @@ func (x *exam) judgeFront(_ context.Context, f *front) Finding {
 		addrs, err := f.addrs()
 		switch {
 		case noSuchName(addrs, err):
-			return x.of(f, fail("set SLUICE_FRONT to where the web site is", "%s has no address in DNS", f.to.Host))
+			return fail("set SLUICE_FRONT to where the web site is", "%s has no address in DNS", f.to.Host)
 		case err != nil:
 			return unasked(err, f.label)
 		case len(x.onward(f, addrs)) == 0:
@@ -33,7 +33,7 @@ func (x *exam) judgeFront(_ context.Context, f *front) Finding {
 	case errors.Is(err, errOffline):
 		return skip("%v", errOffline)
 	case errors.Is(err, errLate):
-		return x.of(f, outOfTime())
+		return outOfTime()
 	case (err != nil || a.leaf() == nil) && x.cameBack(f):
 		return fail(whereItIs, "%s leads back to this proxy, by its own word: it closes strangers who are sent there", f.label)
 	case err != nil:
@@ -72,7 +72,7 @@ func (x *exam) judgeCertificates(ctx context.Context, f *front) Finding {
 			worst = found
 		}
 	}
-	return x.of(f, worst)
+	return worst
 }
 
 func (x *exam) certificateFor(ctx context.Context, f *front, host string) Finding {
@@ -141,13 +141,13 @@ func (x *exam) lookAtFlight(ctx context.Context, f *front) Finding {
 	case errors.Is(err, errOffline):
 		return skip("%v", errOffline)
 	case errors.Is(err, errLate):
-		return x.of(f, outOfTime())
+		return outOfTime()
 	case err != nil && met:
 		return skip("the front does not answer a TLS hello: see front-reachable")
 	case err != nil:
 		return skip("the front was not reached: see front-reachable")
 	}
-	return x.of(f, judgeFlight(flight, x.cfg.HybridKeyShare))
+	return judgeFlight(flight, x.cfg.HybridKeyShare)
 }
 
 func judgeFlight(flight probe.Flight, hybrid bool) Finding {

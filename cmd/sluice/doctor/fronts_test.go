@@ -40,6 +40,22 @@ func twoFronts(t *testing.T, rest string) *scene {
 	return s
 }
 
+// TestOneFront: where there is but one, nothing is said of others.
+func TestOneFront(t *testing.T) {
+	s := newScene(t)
+	at := s.siteFor(publicName)
+	s.set("SLUICE_FRONT", at)
+	if f := s.look(checkFront); f.Seen != at+" answers: HTTP 200 OK" || f.Details != nil {
+		t.Errorf("%+v", f)
+	}
+	if f := s.look(checkFrontCertificate); !strings.HasPrefix(f.Seen, "is good for "+publicName) || f.Details != nil {
+		t.Errorf("%+v", f)
+	}
+	if f := s.look(checkFlight); !strings.HasPrefix(f.Seen, "the front answers with ") || f.Details != nil {
+		t.Errorf("%+v", f)
+	}
+}
+
 // TestSecondFront: what is wrong with a second front alone is found, and whose it is is said.
 func TestSecondFront(t *testing.T) {
 	for _, tt := range []struct {
@@ -52,10 +68,10 @@ func TestSecondFront(t *testing.T) {
 		{"good", func(s *scene) string { return s.siteFor(blogName) }, checkFront, OK, "2 fronts answer"},
 		{"good, its certificate", func(s *scene) string { return s.siteFor(blogName) }, checkFrontCertificate, OK, "2 fronts have good certificates"},
 		{"good, its flight", func(s *scene) string { return s.siteFor(blogName) }, checkFlight, OK, "our handshake resembles those of 2 fronts"},
-		{"down", func(*scene) string { return "127.0.0.1:1" }, checkFront, Fail, "1 of 2 fronts: " + blogName + "=127.0.0.1:1 cannot be asked"},
+		{"down", func(*scene) string { return "127.0.0.1:1" }, checkFront, Fail, "1 of 2 fronts: " + blogName + "=127.0.0.1:1: cannot be asked"},
 		{"down, its certificate", func(*scene) string { return "127.0.0.1:1" }, checkFrontCertificate, OK, "1 not looked at: the front shows none for " + blogName},
 		{"down, its flight", func(*scene) string { return "127.0.0.1:1" }, checkFlight, OK, "1 not looked at: the front was not reached"},
-		{"no socket", func(*scene) string { return "unix:/nowhere/blog.sock" }, checkFront, Fail, blogName + "=unix:/nowhere/blog.sock cannot be asked"},
+		{"no socket", func(*scene) string { return "unix:/nowhere/blog.sock" }, checkFront, Fail, blogName + "=unix:/nowhere/blog.sock: cannot be asked"},
 		{"no TLS", func(s *scene) string { return site{}.serve(s.t) }, checkFront, Fail, "does not answer a TLS hello for " + blogName},
 		{"no address", func(*scene) string { return "blog.invalid:444" }, checkFront, Fail, blogName + "=blog.invalid:444: blog.invalid has no address"},
 		{"wrong certificate", func(s *scene) string { return s.siteFor(publicName) }, checkFrontCertificate, Fail, "is not for " + blogName},
@@ -130,7 +146,7 @@ func TestFrontOnASocket(t *testing.T) {
 // TestWildcardFront: it is asked for a name that a secret uses; where none does, that is said, and nothing is held against it.
 func TestWildcardFront(t *testing.T) {
 	s := twoFronts(t, "*.example.net=127.0.0.1:1")
-	s.look(checkFront).want(t, Fail, "*.example.net=127.0.0.1:1 cannot be asked")
+	s.look(checkFront).want(t, Fail, "*.example.net=127.0.0.1:1: cannot be asked")
 
 	s = twoFronts(t, "")
 	s.set("SLUICE_FRONT", s.siteFor(publicName)+",*.example.net="+s.siteFor("*.example.net"))
@@ -150,7 +166,7 @@ func TestWildcardFront(t *testing.T) {
 	s.look(checkFrontCertificate).want(t, OK, "127.0.0.1:", "is good for "+publicName, "; 1 not looked at: no name is known that leads there")
 	s.look(checkFlight).want(t, OK, "; 1 not looked at: no secret's name leads there")
 	s.set("SLUICE_FRONT", s.siteFor(publicName, blogName)+",*.example.com=127.0.0.1:1")
-	s.look(checkFront).want(t, Fail, "*.example.com=127.0.0.1:1 cannot be asked")
+	s.look(checkFront).want(t, Fail, "*.example.com=127.0.0.1:1: cannot be asked")
 }
 
 // TestFrontOfAnotherName: a name that no secret has is one that a prober may ask for; only the flight is nobody's.
@@ -172,8 +188,10 @@ func TestFrontForOthersOnly(t *testing.T) {
 		t.Errorf("asked for %s and %s", x.fronts[0].name, x.fronts[1].name)
 	}
 	s.look(checkFrontCertificate).want(t, OK, publicName+"=127.0.0.1:", "1 not looked at: no name is known")
+	s.set("SLUICE_FRONT", "www.example.com,"+publicName+"="+s.siteFor(blogName))
+	s.look(checkFrontCertificate).want(t, Fail, "1 of 2 fronts: "+publicName+"=127.0.0.1:", "is not for", "; 1 not looked at: no name is known")
 	s.set("SLUICE_FRONT", "127.0.0.1:1,"+publicName+"="+s.siteFor(publicName))
-	s.look(checkFront).want(t, Fail, "1 of 2 fronts: 127.0.0.1:1 cannot be asked")
+	s.look(checkFront).want(t, Fail, "1 of 2 fronts: 127.0.0.1:1: cannot be asked")
 }
 
 // TestFrontsByDefault: without SLUICE_FRONT the sites that the secrets name are looked at.
@@ -184,7 +202,7 @@ func TestFrontsByDefault(t *testing.T) {
 	s.names[publicName], s.names[blogName] = []string{publicAddr}, []string{otherAddr}
 	s.route(publicAddr+":443", s.siteFor(publicName))
 	f := s.look(checkFront)
-	f.want(t, Fail, "1 of 2 fronts: "+blogName+"="+blogName+":443 cannot be asked")
+	f.want(t, Fail, "1 of 2 fronts: "+blogName+"="+blogName+":443: cannot be asked")
 	if !f.far {
 		t.Error("a front elsewhere that is not reached may mean that nothing is")
 	}
@@ -202,8 +220,8 @@ func TestSeveralBadFronts(t *testing.T) {
 	s.names["far.example"] = []string{otherAddr}
 	s.set("SLUICE_FRONT", "far.example,"+blogName+"=127.0.0.1:1,a.example.com="+site{tls: s.plainFlight("a.example.com")}.serve(t)+",b.example.com="+site{}.serve(t))
 	f := s.look(checkFront)
-	f.want(t, Fail, "3 of 4 fronts: "+blogName+"=127.0.0.1:1 cannot be asked", "fail: far.example:443 cannot be asked", "do: serve the name over TLS there")
-	if f.far || len(f.Details) != 3 {
+	f.want(t, Fail, "3 of 4 fronts: "+blogName+"=127.0.0.1:1: cannot be asked", "fail: far.example:443: cannot be asked", "do: serve the name over TLS there")
+	if f.far || len(f.Details) != 2 {
 		t.Errorf("far is %v, details %q", f.far, f.Details)
 	}
 }
@@ -212,7 +230,7 @@ func TestSeveralBadFronts(t *testing.T) {
 func TestOfflineAmongFronts(t *testing.T) {
 	s := twoFronts(t, blogName+"=far.example,a.example.com=far.example")
 	s.world.Offline = true
-	s.look(checkFront).want(t, OK, "answers: HTTP 200 OK; 2 not looked at: not asked: --offline")
+	s.look(checkFront).want(t, OK, ": answers: HTTP 200 OK; 2 not looked at: not asked: --offline")
 	s.look(checkFrontCertificate).want(t, OK, "is good for "+publicName, "; 2 not looked at: not asked: --offline")
 }
 
@@ -315,17 +333,41 @@ func TestManyFrontsThatSayNothing(t *testing.T) {
 	f := s.look(checkFront)
 	t.Logf("%d fronts in %v, %d at a time", fronts, time.Since(began), most.Load())
 	f.want(t, Fail, fmt.Sprintf("%d of %d fronts", fronts, fronts))
-	late := 0
+	asked, late := 0, 0
 	for _, d := range f.Details {
-		if strings.Contains(d, errLate.Error()) {
-			late++
+		if n := strings.Count(d, "127.0.0.1:1,") + strings.Count(d, "127.0.0.1:1:"); strings.Contains(d, errLate.Error()) {
+			late += n
+		} else {
+			asked += n
 		}
 	}
-	if late == 0 || late == fronts || len(f.Details) != fronts {
-		t.Errorf("%d of %d were late, %d lines", late, fronts, len(f.Details))
+	if asked == 0 || late == 0 || asked+late != fronts || len(f.Details) > 4 {
+		t.Errorf("%d were asked, %d were late, %d lines: %q", asked, late, len(f.Details), f.Details)
 	}
 	if most.Load() > atOnce || now.Load() != 0 {
 		t.Errorf("%d were asked at a time, and %d still are", most.Load(), now.Load())
+	}
+}
+
+// TestFrontsAlike: what is the same of several fronts is said once; beyond three of them, who they are is in a line of its own.
+func TestFrontsAlike(t *testing.T) {
+	s := twoFronts(t, "")
+	good := s.siteFor(publicName, blogName)
+	down := ""
+	for _, name := range []string{"a", "b", "c"} {
+		down += "," + name + ".example=127.0.0.1:1"
+	}
+	s.set("SLUICE_FRONT", good+down)
+	f := s.look(checkFront)
+	f.want(t, Fail, "3 of 4 fronts: a.example=127.0.0.1:1, b.example=127.0.0.1:1, c.example=127.0.0.1:1: cannot be asked")
+	if len(f.Details) != 0 {
+		t.Errorf("said twice: %q", f.Details)
+	}
+	s.set("SLUICE_FRONT", good+down+",d.example=127.0.0.1:1")
+	f = s.look(checkFront)
+	f.want(t, Fail, "4 of 5 fronts: a.example=127.0.0.1:1, b.example=127.0.0.1:1, c.example=127.0.0.1:1, and 1 more: cannot be asked")
+	if len(f.Details) != 1 || !strings.Contains(f.Details[0], "d.example=127.0.0.1:1: cannot be asked") {
+		t.Errorf("details %q", f.Details)
 	}
 }
 

@@ -8,8 +8,8 @@ import (
 	"sync"
 )
 
-// mostReasons is how many reasons not to look are told in one sentence.
-const mostReasons = 3
+// few is how many fronts, or reasons not to look at them, are told in one sentence.
+const few = 3
 
 // each does n jobs side by side.
 func each(n int, job func(int)) {
@@ -35,41 +35,43 @@ func outOfTime() Finding {
 	return warn("run sluice doctor again; if it stays so, look at the fronts that do not answer", "%v", errLate)
 }
 
-// of has a finding say which front it is about, if there are several.
-func (x *exam) of(f *front, found Finding) Finding {
-	if x.several() && found.Status != Skip {
-		found.Seen = f.label + ": " + found.Seen
-	}
+// own notes which front a finding is about, and takes its label out of what was seen.
+func (f *front) own(found Finding) Finding {
+	found.front = f.label
+	found.Seen = strings.TrimPrefix(found.Seen, f.label+" ")
 	return found
 }
 
-// together makes one finding of one for each front, in their order.
+// together makes one finding of one for each front.
 func (x *exam) together(good string, all []Finding) Finding {
-	if !x.several() {
+	if len(all) == 1 {
 		return all[0]
 	}
 	by := map[Status][]Finding{}
 	for i, f := range all {
-		if f.Status == Skip {
-			f.Details = []string{x.fronts[i].label + ": " + f.Seen}
-		}
-		by[f.Status] = append(by[f.Status], f)
+		all[i] = x.fronts[i].own(f)
+		by[f.Status] = append(by[f.Status], all[i])
 	}
-	switch {
+	var sum Finding
+	switch skipped := unlooked(by[Skip]); {
 	case len(by[Fail])+len(by[Warn]) > 0:
-		return badOf(by[Fail], by[Warn], len(all))
+		sum = badOf(by[Fail], by[Warn], len(all))
+		sum.Seen += skipped
+		return sum
 	case len(by[OK]) == 0:
-		return Finding{Status: Skip, Seen: reasons(all), Details: detailsOf(all)}
-	case len(by[OK]) > 1:
-		f := ok(good, len(by[OK]))
-		f.Seen += unlooked(by[Skip])
-		f.Details = detailsOf(all)
-		return f
+		sum = skip("%s", reasons(all))
+	case len(by[OK]) == 1:
+		sum = ok("%s: %s%s", by[OK][0].front, by[OK][0].Seen, skipped)
+	default:
+		sum = ok("%s%s", fmt.Sprintf(good, len(by[OK])), skipped)
 	}
-	return ok("%s%s", by[OK][0].Seen, unlooked(by[Skip]))
+	for _, f := range all {
+		sum.Details = append(sum.Details, f.front+": "+f.Seen)
+	}
+	return sum
 }
 
-// badOf puts the worst of what was found first. Fronts that cannot be reached are far if all are.
+// badOf puts the worst of what was found first, and what is near before what is far: a failure is far if all are.
 func badOf(fails, warns []Finding, fronts int) Finding {
 	slices.SortStableFunc(fails, func(a, b Finding) int {
 		switch {
@@ -80,15 +82,16 @@ func badOf(fails, warns []Finding, fronts int) Finding {
 		}
 		return 1
 	})
-	all := slices.Concat(fails, warns)
-	f := all[0]
-	f.Seen = fmt.Sprintf("%d of %d fronts: %s", len(all), fronts, f.Seen)
-	if len(all) == 1 {
-		return f
-	}
+	n := len(fails) + len(warns)
+	all := alike(slices.Concat(fails, warns))
+	f := all[0].Finding
+	f.Seen = fmt.Sprintf("%d of %d fronts: %s: %s", n, fronts, some(all[0].fronts, ", "), f.Seen)
 	f.Details = nil
-	for _, b := range all {
-		line := fmt.Sprintf("%s: %s", b.Status, b.Seen)
+	for i, b := range all {
+		if i == 0 && len(b.fronts) <= few {
+			continue // all of it has been said
+		}
+		line := fmt.Sprintf("%s: %s: %s", b.Status, strings.Join(b.fronts, ", "), b.Seen)
 		if b.Do != "" && b.Do != f.Do {
 			line += "; do: " + b.Do
 		}
@@ -97,16 +100,23 @@ func badOf(fails, warns []Finding, fronts int) Finding {
 	return f
 }
 
-// detailsOf is a line for each front.
-func detailsOf(all []Finding) (lines []string) {
+// shared is what was found of one front, or of several alike.
+type shared struct {
+	Finding
+	fronts []string
+}
+
+// alike brings together what is the same of several fronts.
+func alike(all []Finding) (groups []shared) {
 	for _, f := range all {
-		if f.Status == Skip && len(f.Details) > 0 {
-			lines = append(lines, f.Details...)
-		} else {
-			lines = append(lines, f.Seen)
+		i := slices.IndexFunc(groups, func(g shared) bool { return g.Status == f.Status && g.Seen == f.Seen && g.Do == f.Do })
+		if i < 0 {
+			groups = append(groups, shared{f, []string{f.front}})
+			continue
 		}
+		groups[i].fronts = append(groups[i].fronts, f.front)
 	}
-	return lines
+	return groups
 }
 
 // unlooked says of how many fronts nothing was seen, and why.
@@ -117,16 +127,21 @@ func unlooked(skipped []Finding) string {
 	return fmt.Sprintf("; %d not looked at: %s", len(skipped), reasons(skipped))
 }
 
-// reasons are what some findings say, each once, and not too many.
+// reasons are what some findings say, each once.
 func reasons(all []Finding) string {
-	var some []string
+	var texts []string
 	for _, f := range all {
-		if !slices.Contains(some, f.Seen) {
-			some = append(some, f.Seen)
+		if !slices.Contains(texts, f.Seen) {
+			texts = append(texts, f.Seen)
 		}
 	}
-	if more := len(some) - mostReasons; more > 0 {
-		some = append(some[:mostReasons], fmt.Sprintf("and %d more", more))
+	return some(texts, "; ")
+}
+
+// some writes a few texts, and of the others how many they are.
+func some(texts []string, between string) string {
+	if more := len(texts) - few; more > 0 {
+		texts = append(slices.Clone(texts[:few]), fmt.Sprintf("and %d more", more))
 	}
-	return strings.Join(some, "; ")
+	return strings.Join(texts, between)
 }
