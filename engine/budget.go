@@ -5,6 +5,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"sluice/splice"
 )
 
 const (
@@ -17,6 +19,11 @@ const (
 	reserve = 64
 	// perRelay is what a relay may hold for a moment: client, upstream, and the client's first descriptor while gnet closes it.
 	perRelay = 3
+	// perClient is what a client holds: its own connection and the one to Telegram.
+	perClient = 2
+
+	pipesPerLoop = 32
+	allPipes     = 112 // of 512 KiB: what an unprivileged user may have, less some
 )
 
 // budget is the process's account of descriptors and connections. Any goroutine may use it.
@@ -61,10 +68,30 @@ func raiseDescriptors() (int64, error) {
 	return int64(min(r.Cur, 1<<30)), err
 }
 
+// Needs is what a proxy takes of the host that it runs on.
+type Needs struct {
+	// Base are the descriptors that are for no client, Reserve those of them that sluice_fds_limit leaves out, and PerClient those of a client.
+	Base, Reserve, PerClient int64
+	// Pipes is how many pipes there are, PipeSize the bytes that each is asked to hold.
+	Pipes, PipeSize int
+}
+
+// NeedsOf are those of a proxy of so many loops.
+func NeedsOf(loops int) Needs { return needsOf(loops, loops*pipesOf(loops)) }
+
+func needsOf(loops, pipes int) Needs {
+	base := reserve + baseDescriptors + perLoop*int64(loops) + 2*int64(pipes) + perClient*perRelay
+	return Needs{Base: base, Reserve: reserve, PerClient: perClient, Pipes: pipes, PipeSize: splice.PipeSize}
+}
+
+// pipesOf is how many pipes each of so many loops has.
+func pipesOf(loops int) int { return max(min(pipesPerLoop, allPipes/loops), 1) }
+
 // newBudget divides the descriptors there are. A limit of 0 connections means as many as fit.
 func newBudget(descriptors int64, loops, pipes, connections int) *budget {
 	b := &budget{descriptors: descriptors - reserve, base: baseDescriptors + perLoop*int64(loops)}
-	fit := max((b.descriptors-b.base-2*int64(pipes))/2-perRelay, 8)
+	need := needsOf(loops, pipes)
+	fit := max((descriptors-need.Base)/need.PerClient, 8)
 	b.connections = int64(connections)
 	if connections <= 0 || b.connections > fit {
 		b.connections = fit

@@ -28,8 +28,6 @@ import (
 )
 
 const (
-	pipesPerLoop   = 32
-	allPipes       = 112 // of 512 KiB: what an unprivileged user may have, less some
 	replayCapacity = 1 << 21
 	hintEvery      = 30 * time.Second
 )
@@ -101,7 +99,7 @@ func New(cfg *config.Config, log *slog.Logger, version string) (*Engine, error) 
 	if err != nil {
 		log.Warn("the limit of descriptors cannot be raised", slog.Int64("limit", limit), slog.String("error", err.Error()))
 	}
-	pipes := max(min(pipesPerLoop, allPipes/loops), 1)
+	pipes := pipesOf(loops)
 	e.budget = newBudget(limit, loops, pipes*loops, cfg.MaxConnections)
 	e.budget.relayed = e.sum((*splice.Stats).Descriptors)
 	e.budget.relays = e.sum(func(s *splice.Stats) int64 {

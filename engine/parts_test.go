@@ -56,6 +56,28 @@ func TestDialResults(t *testing.T) {
 	}
 }
 
+// TestNeeds: what the proxy says it needs is what it takes.
+func TestNeeds(t *testing.T) {
+	for _, loops := range []int{1, 2, 3, 4, 5, 16, 112, 200} {
+		n := NeedsOf(loops)
+		if n.Pipes != loops*pipesOf(loops) || n.Pipes > max(allPipes, loops) {
+			t.Errorf("%d loops: %d pipes", loops, n.Pipes)
+		}
+		for _, clients := range []int64{8, 9, 2000} {
+			descriptors := n.Base + clients*n.PerClient
+			if b := newBudget(descriptors, loops, n.Pipes, 0); b.connections != clients {
+				t.Errorf("%d loops, %d descriptors: %d clients, want %d", loops, descriptors, b.connections, clients)
+			}
+			if b := newBudget(descriptors-1, loops, n.Pipes, 0); b.connections != max(clients-1, 8) {
+				t.Errorf("%d loops, %d descriptors: %d clients, want one less", loops, descriptors-1, b.connections)
+			}
+		}
+		if b := newBudget(n.Base, loops, n.Pipes, 0); b.descriptors != n.Base-n.Reserve {
+			t.Errorf("%d loops: sluice_fds_limit is %d of %d", loops, b.descriptors, n.Base)
+		}
+	}
+}
+
 func TestBudget(t *testing.T) {
 	var relays, relayed, waiting int64
 	b := newBudget(1000, 2, 10, 0)

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -53,13 +52,13 @@ func newPlaces(connections int64) *front.Places {
 
 // makeSites makes the configured fronts, or the built-in site of a trial. What had knows of the same front is taken over.
 func (e *Engine) makeSites(cfg *config.Config, had *live) (s sites, err error) {
-	for i, f := range append([]config.FrontFor{{Front: cfg.Front}}, cfg.FrontsFor...) {
+	fronts := append([]config.FrontFor{{Front: cfg.Front}}, cfg.FrontsFor...)
+	for i, f := range fronts {
 		made, err := e.makeSite(cfg, f.Front)
 		if err != nil {
 			return s, err
 		}
-		made.host, made.number = lookedAtBy(cfg, f.Name), strconv.Itoa(i+1)
-		made.inherit(had, &e.unlearned)
+		made.number = strconv.Itoa(i + 1)
 		s.all = append(s.all, made)
 		if i == 0 {
 			s.choice = front.NewChoice(made)
@@ -67,21 +66,29 @@ func (e *Engine) makeSites(cfg *config.Config, had *live) (s sites, err error) {
 			s.choice.Add(f.Name, made)
 		}
 	}
+	for i, made := range s.all {
+		made.host = s.lookedAtBy(made, fronts[i].Name, cfg.Secrets)
+		made.inherit(had, &e.unlearned)
+	}
 	return s, nil
 }
 
 // lookedAtBy is the name that a front is asked for: a secret's, if there is one that leads to it.
-func lookedAtBy(cfg *config.Config, name string) string {
-	end, below := strings.CutPrefix(name, "*")
-	for _, s := range cfg.Secrets {
-		if name == "" || s.Host == name || below && strings.HasSuffix(s.Host, end) {
-			return s.Host
-		}
+func (s *sites) lookedAtBy(made *site, name string, secrets []config.Secret) string {
+	var hosts []string
+	for _, secret := range secrets {
+		hosts = append(hosts, secret.Host)
 	}
-	if below {
-		return "www" + end
+	host := s.choice.AskedBy(made, name, hosts)
+	switch {
+	case host != "":
+		return host
+	case made.to.Named():
+		return made.to.Host
+	case len(hosts) > 0:
+		return hosts[0]
 	}
-	return name
+	return ""
 }
 
 func (e *Engine) makeSite(cfg *config.Config, to config.Front) (*site, error) {

@@ -171,6 +171,33 @@ func TestReloadAtTheStart(t *testing.T) {
 	})
 }
 
+// A front is looked at by the name of a secret that leads to it: another's, it may refuse.
+func TestEachFrontIsLookedAtByAName(t *testing.T) {
+	p := start(t)
+	at := elsewhere(t, "site")
+	for _, c := range []struct{ fronts, want string }{
+		{at, "front.exam.test"},
+		{at + ",a.example=" + at, "front.exam.test a.example"},
+		{at + ",front.exam.test=" + at, "other.example front.exam.test"},
+		{at + ",front.exam.test=" + at + ",*.example=" + at, "front.exam.test front.exam.test other.example"},
+		{"site.invalid," + "front.exam.test=" + at + ",*.example=" + at, "site.invalid front.exam.test other.example"},
+		{at + ",*.exam.test=" + at + ",front.exam.test=" + at, "other.example www.exam.test front.exam.test"},
+	} {
+		other := client.Secret{Key: [16]byte{7}, Host: "other.example"}
+		mine := client.Secret{Key: secret.Key, Host: "front.exam.test"}
+		if err := p.Reload(p.config("SLUICE_SECRET="+mine.String()+","+other.String(), "SLUICE_FRONT="+c.fronts)); err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, s := range p.live.Load().sites.all {
+			names = append(names, s.host)
+		}
+		if got := strings.Join(names, " "); got != c.want {
+			t.Errorf("%s: looked at by %s, want %s", c.fronts, got, c.want)
+		}
+	}
+}
+
 // fillPlaces takes every place at the front, and gives one back each time it is called.
 func (p *proxy) fillPlaces() (release func()) {
 	for p.places.Take() {

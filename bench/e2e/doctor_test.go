@@ -1,17 +1,28 @@
 package e2e
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"io"
+	"log"
+	"net"
+	"net/http"
 	"os/exec"
 	"strings"
 	"testing"
 
+	"sluice/bench/client"
 	"sluice/bench/stand"
 )
 
 // diagnosis is what sluice doctor says, by the names of its looks.
-type diagnosis map[string]struct{ Status, Seen, Do string }
+type diagnosis map[string]finding
+
+type finding struct {
+	Status, Seen, Do string
+	Details          []string
+}
 
 // doctor asks the program what is wrong, with the proxy's own settings and more. It makes no call beyond this host, and its exit
 // status must agree with what it says.
@@ -25,7 +36,10 @@ func doctor(t *testing.T, p *stand.Proxy, more env) diagnosis {
 	}
 	var report struct {
 		Counts   map[string]int
-		Findings []struct{ ID, Status, Seen, Do string }
+		Findings []struct {
+			ID string
+			finding
+		}
 	}
 	if err := json.Unmarshal(out, &report); err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -39,15 +53,16 @@ func doctor(t *testing.T, p *stand.Proxy, more env) diagnosis {
 	}
 	all := diagnosis{}
 	for _, f := range report.Findings {
-		all[f.ID] = struct{ Status, Seen, Do string }{f.Status, f.Seen, f.Do}
+		all[f.ID] = f.finding
 	}
 	return all
 }
 
 func (d diagnosis) want(t *testing.T, id, status, says string) {
 	t.Helper()
-	if f := d[id]; f.Status != status || !strings.Contains(f.Seen+" "+f.Do, says) {
-		t.Errorf("%s is %q, want %q with %q: %s %s", id, f.Status, status, says, f.Seen, f.Do)
+	f := d[id]
+	if all := f.Seen + " " + f.Do + "\n" + strings.Join(f.Details, "\n"); f.Status != status || !strings.Contains(all, says) {
+		t.Errorf("%s is %q, want %q with %q: %s", id, f.Status, status, says, all)
 	}
 }
 
@@ -76,6 +91,95 @@ func TestDoctorOfAGoodProxy(t *testing.T) {
 	d.want(t, "dc-2", "warn", "nothing beyond this host")
 	if p.Command(nil, "doctor", "--costs").Run() != nil {
 		t.Error("the running proxy tells no costs")
+	}
+}
+
+// roundabout takes connections, and leads them to the address that it is told later.
+func roundabout(t *testing.T) (addr string, to chan<- string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := make(chan string, 1)
+	go func() {
+		next, found := <-told
+		if !found {
+			return
+		}
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				back, err := net.Dial("tcp", next)
+				if err != nil {
+					return
+				}
+				defer back.Close()
+				go func() {
+					_, _ = io.Copy(struct{ io.Writer }{back}, c)
+					_ = back.(*net.TCPConn).CloseWrite()
+				}()
+				_, _ = io.Copy(struct{ io.Writer }{c}, back)
+			}()
+		}
+	}()
+	t.Cleanup(func() { close(told); _ = l.Close() })
+	return l.Addr().String(), told
+}
+
+// oldSite is a web site for host that has no TLS 1.3.
+func oldSite(t *testing.T, host string) (addr string) {
+	t.Helper()
+	cert, err := stand.NewCertificate(host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}, MaxVersion: tls.VersionTLS12})
+	if err != nil {
+		t.Fatal(err)
+	}
+	web := &http.Server{Handler: http.NotFoundHandler(), ReadHeaderTimeout: patience, ErrorLog: log.New(io.Discard, "", 0)}
+	go func() { _ = web.Serve(l) }()
+	t.Cleanup(func() { _ = web.Close() })
+	return l.Addr().String()
+}
+
+// Each of several fronts is looked at, and what is wrong with one of them has its name; the proxy itself tells which one leads back to it.
+func TestDoctorOfSeveralFronts(t *testing.T) {
+	site := startSite(t)
+	round, told := roundabout(t)
+	secrets := []string{secret.String()}
+	for i, host := range []string{"down.example", "old.example", "round.example", "wrong.example"} {
+		secrets = append(secrets, client.Secret{Key: [16]byte{byte(i) + 7}, Host: host}.String())
+	}
+	at := site.Addr().String()
+	p := startProxy(t, env{
+		"SLUICE_SECRET": strings.Join(secrets, ","),
+		"SLUICE_FRONT": at + ",down.example=127.0.0.1:1,old.example=" + oldSite(t, "old.example") + ",round.example=" + round + ",wrong.example=" + at +
+			",*.nobody.example=" + at,
+	})
+	told <- p.Addr().String()
+	wantMetric(t, p, `sluice_front_looped{front="4"}`, 1)
+	d := doctor(t, p, noCentres())
+	d.want(t, "front-reachable", "fail", "2 of 6 fronts: down.example=127.0.0.1:1: cannot be asked")
+	d.want(t, "front-reachable", "fail", "fail: round.example="+round+": leads back to this proxy, by its own word")
+	d.want(t, "front-certificate", "fail", "wrong.example="+at+": is not for wrong.example")
+	d.want(t, "front-flight", "fail", ": old.example=")
+	d.want(t, "front-flight", "fail", "turn TLS 1.3 on")
+	d.want(t, "outbound", "ok", "the front of *.nobody.example, "+at)
+	text, err := p.Command(noCentres(), "doctor", "--offline").Output()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 1 {
+		t.Errorf("doctor: %v, want exit status 1", err)
+	}
+	for _, line := range []string{"\nfail  front-reachable      2 of 6 fronts: down.example=", "\n                           - fail: round.example="} {
+		if !strings.Contains("\n"+string(text), line) {
+			t.Errorf("%q is not in what people read:\n%s", line, text)
+		}
 	}
 }
 

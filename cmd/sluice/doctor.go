@@ -6,11 +6,13 @@ import (
 	"flag"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 
 	"sluice/cmd/sluice/doctor"
+	"sluice/engine"
 	"sluice/engine/config"
 )
 
@@ -60,7 +62,7 @@ func (a *app) doctor(c *command, args []string) error {
 	if err != nil {
 		return err
 	}
-	w := doctor.Real()
+	w := doctor.Real(doctor.Needs(engine.NeedsOf(runtime.GOMAXPROCS(0))))
 	w.Offline, w.Own = f.offline, f.own
 	ctx, done := context.WithTimeout(context.Background(), doctor.TotalTime)
 	defer done()

@@ -32,6 +32,12 @@ func (f Front) String() string {
 	return joinHostPort(f.Host, f.Port)
 }
 
+// Named says whether the front is given by a name that a hello may carry, and not by an address or a path.
+func (f Front) Named() bool {
+	_, err := netip.ParseAddr(f.Host)
+	return f.Network == "tcp" && err != nil && f.Host != "localhost"
+}
+
 // FrontFor is the front of one server name, or of all names below one.
 type FrontFor struct {
 	// Name is in lower case: a whole name, or one that begins with "*." and stands for every name that ends like it.

@@ -331,6 +331,13 @@ func TestFronts(t *testing.T) {
 			}
 		})
 	}
+	t.Run("named", func(t *testing.T) {
+		for text, want := range map[string]bool{"example.org": true, "web:80": true, "localhost:80": false, "192.0.2.1": false, "[::1]:444": false, "/run/a": false} {
+			if f, err := parseFront(text); err != nil || f.Named() != want {
+				t.Errorf("%s: %v, %v", text, f.Named(), err)
+			}
+		}
+	})
 	t.Run("names of their own", func(t *testing.T) {
 		text := "127.0.0.1:8444,blog.example.org=unix:/run/a=b.sock,*.example.net=shop:444"
 		c := mustLoad(t, "SLUICE_SECRET="+sample.Base64(), "SLUICE_FRONT=*.Example.NET = shop:444, /run/x=y,blog.example.org=1.2.3.4", "SLUICE_LISTEN=:1")

@@ -6,14 +6,14 @@ import (
 )
 
 // Choice is which of several fronts a server name leads to. It is immutable once made: any goroutine may ask it.
-type Choice[F any] struct {
+type Choice[F comparable] struct {
 	rest  F
 	whole map[string]F
 	below map[string]F // by the end of the name, from its dot on
 }
 
 // NewChoice makes a choice that leads to rest, whatever the name.
-func NewChoice[F any](rest F) *Choice[F] {
+func NewChoice[F comparable](rest F) *Choice[F] {
 	return &Choice[F]{rest: rest, whole: map[string]F{}, below: map[string]F{}}
 }
 
@@ -46,4 +46,34 @@ func (c *Choice[F]) For(name []byte) F {
 		}
 	}
 	return c.rest
+}
+
+// Names are those of names, in lower case, that lead to f.
+func (c *Choice[F]) Names(f F, names []string) (led []string) {
+	for _, n := range names {
+		if c.For([]byte(n)) == f {
+			led = append(led, n)
+		}
+	}
+	return led
+}
+
+// AskedBy is a name to look at f by, which was added as name, or is the rest if that is empty: the first of names that leads to it, or else the
+// name itself, or one below it. It is empty when the rest is for none of names.
+func (c *Choice[F]) AskedBy(f F, name string, names []string) string {
+	if led := c.Names(f, names); len(led) > 0 {
+		return led[0]
+	}
+	end, below := strings.CutPrefix(name, "*")
+	if !below {
+		return name
+	}
+	label := "www"
+	for range c.whole { // some of which may be fronts of their own below the name
+		if c.For([]byte(label+end)) == f {
+			break
+		}
+		label += "w"
+	}
+	return label + end
 }

@@ -1,6 +1,9 @@
 package front
 
-import "testing"
+import (
+	"slices"
+	"testing"
+)
 
 func TestChoice(t *testing.T) {
 	c := NewChoice("rest")
@@ -35,5 +38,36 @@ func TestChoice(t *testing.T) {
 	name := []byte("a.a.example.org")
 	if n := testing.AllocsPerRun(100, func() { c.For(name) }); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// A front is looked at by a name that leads to it, and to no other.
+func TestAskedBy(t *testing.T) {
+	c := NewChoice("rest")
+	for _, name := range []string{"a.example.org", "*.example.org", "*.b.example.org", "www.example.org", "wwww.example.org", "*.example.net"} {
+		c.Add(name, name)
+	}
+	secrets := []string{"a.example.org", "x.b.example.org", "y.b.example.org"}
+	for name, want := range map[string]string{
+		"":                "",
+		"a.example.org":   "a.example.org",
+		"www.example.org": "www.example.org",
+		"*.example.org":   "wwwww.example.org",
+		"*.b.example.org": "x.b.example.org",
+		"*.example.net":   "www.example.net",
+	} {
+		f := name
+		if name == "" {
+			f = "rest"
+		}
+		if got := c.AskedBy(f, name, secrets); got != want {
+			t.Errorf("%q is looked at by %q, want %q", name, got, want)
+		}
+	}
+	if got := c.AskedBy("rest", "", append(secrets, "example.com")); got != "example.com" {
+		t.Errorf("the rest is looked at by %q", got)
+	}
+	if got := c.Names("*.b.example.org", secrets); !slices.Equal(got, secrets[1:]) {
+		t.Errorf("%q lead there", got)
 	}
 }

@@ -59,7 +59,7 @@ func (x *exam) readings(ctx context.Context) (all []reading) {
 			}
 		}
 	}
-	if a, err := x.front(); err == nil {
+	if a, err := x.fronts[0].answer(); err == nil {
 		if r, found := dated("the front", a); found {
 			all = append(all, r)
 		}

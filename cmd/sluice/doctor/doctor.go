@@ -43,7 +43,8 @@ type Finding struct {
 	// Details are lists too long for a sentence.
 	Details []string `json:"details,omitempty"`
 
-	far bool // a failure that only says that something far away was not reached
+	front string // which one it is about, where it is about one of several
+	far   bool   // a failure that only says that something far away was not reached
 }
 
 // Report is all that was found, in the order of the catalogue.

@@ -15,7 +15,7 @@ import (
 
 	"sluice/engine/config"
 	"sluice/engine/edge/ranges"
-	"sluice/engine/front"
+	choices "sluice/engine/front"
 )
 
 // exam is one run: what is looked at, and what several looks need and is asked once. Any goroutine may use it.
@@ -28,11 +28,13 @@ type exam struct {
 	states      []ranges.State
 	rangesErr   error
 	publicAddrs func() ([]netip.Addr, error)
+	fronts      []*front // the one for all other names first
+	choice      *choices.Choice[*front]
+	until       time.Time            // no front is asked after that
+	turns       chan struct{}        // to ask one
 	page        func() (page, error) // of the running proxy
-	webs        []*web               // the fronts
-	choice      *front.Choice[*web]
-	centres     func() []centre // what the data centres say
-	own         func() []socket // the listening sockets of this host that are not the proxy's
+	centres     func() []centre      // what the data centres say
+	own         func() []socket      // the listening sockets of this host that are not the proxy's
 }
 
 var (
@@ -54,21 +56,13 @@ func newExam(ctx context.Context, cfg *config.Config, w World) *exam {
 	x.set, x.states, x.rangesErr = keeper.Set(), keeper.States(), err
 	x.publicAddrs = sync.OnceValues(func() ([]netip.Addr, error) { return x.lookUp(ctx, cfg.PublicHost) })
 	x.page = sync.OnceValues(func() (page, error) { return x.askPage(ctx) })
-	x.makeWebs(ctx)
 	x.centres = sync.OnceValue(func() []centre { return x.askCentres(ctx) })
 	x.own = sync.OnceValue(x.otherListeners)
+	x.makeFronts(ctx)
 	return x
 }
 
-// front is what a browser is shown that asks for the first secret's name.
-func (x *exam) front() (answer, error) {
-	if w := x.webFor(x.frontName()); w.ask == x.frontName() {
-		return w.shown()
-	}
-	return answer{}, errNoHost
-}
-
-// frontName is what a front is asked for: the first secret's host, as a client's hello has it.
+// frontName is what is asked for in the first place: the first secret's host, as a client's hello has it.
 func (x *exam) frontName() string {
 	if len(x.cfg.Secrets) > 0 {
 		return x.cfg.Secrets[0].Host

@@ -5,110 +5,91 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"net/netip"
-	"slices"
 	"time"
 
-	"sluice/engine/config"
-	"sluice/engine/front"
 	"sluice/faketls/probe"
 )
 
 const builtInPage = "the front is the built-in page of a trial"
 
-func checkFront(_ context.Context, x *exam) Finding { return x.eachFront(x.checkReach) }
+func checkFront(ctx context.Context, x *exam) Finding {
+	return x.eachFront(ctx, "%d fronts answer", x.judgeFront)
+}
 
-func (x *exam) checkReach(w *web) Finding {
-	if w.to.Builtin {
-		return skip(builtInPage)
-	}
-	if w.to.Network == "tcp" {
-		addrs, err := w.addrs()
+func (x *exam) judgeFront(_ context.Context, f *front) Finding {
+	if f.to.Network == "tcp" {
+		addrs, err := f.addrs()
 		switch {
 		case noSuchName(addrs, err):
-			return fail("set SLUICE_FRONT to where the web site is", "%s has no address in DNS", w.to.Host)
+			return fail("set SLUICE_FRONT to where the web site is", "%s has no address in DNS", f.to.Host)
 		case err != nil:
-			return unasked(err, w.to.String())
-		case x.loops(w.to, addrs):
-			return fail("set SLUICE_FRONT to the address where the web server really is", "%s leads back to this proxy (%s): strangers go round for ever", w.to, list(addrs))
+			return unasked(err, f.label)
+		case len(x.onward(f, addrs)) == 0:
+			return fail(whereItIs, "%s leads back to this proxy (%s): strangers go round for ever", f.label, list(addrs))
 		}
 	}
-	a, err := w.shown()
+	a, err := f.answer()
 	switch {
 	case errors.Is(err, errOffline):
 		return skip("%v", errOffline)
+	case errors.Is(err, errLate):
+		return outOfTime()
+	case (err != nil || a.leaf() == nil) && x.cameBack(f):
+		return fail(whereItIs, "%s leads back to this proxy, by its own word: it closes strangers who are sent there", f.label)
 	case err != nil:
-		f := fail("start the web server, or correct SLUICE_FRONT", "%s cannot be asked: %v", w.to, err)
-		f.far = !x.isHere(w)
-		return f
+		found := fail("start the web server, or correct SLUICE_FRONT", "%s cannot be asked: %v", f.label, err)
+		found.far = !x.isHere(f)
+		return found
+	case a.leaf() == nil && len(f.names) == 0 && a.refused():
+		return ok("%s answers, and has nothing for %s: which names lead to it is not known", f.label, f.name)
 	case a.leaf() == nil:
-		return fail("serve the name over TLS there; if it expects a PROXY header, set SLUICE_FRONT_PROXY_PROTOCOL", "%s does not answer a TLS hello for %s: %s", w.to, w.ask, clean(a.word))
+		return fail("serve the name over TLS there; if it expects a PROXY header, set SLUICE_FRONT_PROXY_PROTOCOL", "%s does not answer a TLS hello for %s: %s", f.label, f.name, clean(a.word))
 	case a.head == nil:
-		return warn("look at the web server's log", "%s answers a TLS hello, and then no HTTP request", w.to)
+		return warn("look at the web server's log", "%s answers a TLS hello, and then no HTTP request", f.label)
 	}
-	return ok("%s answers: HTTP %s", w.to, clean(a.status))
+	return ok("%s answers: HTTP %s", f.label, clean(a.status))
 }
 
-// loops says whether all that a front's name leads to is this proxy.
-func (x *exam) loops(to config.Front, addrs []netip.Addr) bool {
-	f, err := front.New(front.Config{
-		Host: to.Host, Port: to.Port, Self: func() []netip.AddrPort { return x.cfg.Listen },
-		Local: func() []netip.Addr { return slices.Concat(x.world.Local, x.world.Own) },
-	})
-	if err != nil {
-		return errors.Is(err, front.ErrLoop)
-	}
-	if _, _, known := f.Target(); known {
-		return false
-	}
-	return !slices.ContainsFunc(addrs, func(a netip.Addr) bool { return !x.isListener(a, to.Port) })
-}
-
-// isListener says whether a connection there would come to the proxy.
-func (x *exam) isListener(a netip.Addr, port uint16) bool {
-	return slices.ContainsFunc(x.cfg.Listen, func(l netip.AddrPort) bool {
-		return l.Port() == port && (l.Addr() == a || l.Addr().IsUnspecified() && x.isOwn(a))
-	})
-}
-
-// isHere says whether a front is on this host.
-func (x *exam) isHere(w *web) bool {
-	if w.to.Network == "unix" {
-		return true
-	}
-	addrs, err := w.addrs()
-	return err == nil && !slices.ContainsFunc(addrs, func(a netip.Addr) bool { return !x.isLocal(a) })
-}
+const whereItIs = "set SLUICE_FRONT to the address where the web server really is"
 
 // soon is when a certificate should have been renewed: Let's Encrypt's clients do at 30 days.
 const soon = 14 * 24 * time.Hour
 
 func checkFrontCertificate(ctx context.Context, x *exam) Finding {
-	return x.eachFront(func(w *web) Finding { return x.checkCertificates(ctx, w) })
+	return x.eachFront(ctx, "%d fronts have good certificates", x.judgeCertificates)
 }
 
-// checkCertificates looks at a front's certificate for each name that is known to lead there, and finds the worst.
-func (x *exam) checkCertificates(ctx context.Context, w *web) Finding {
-	if w.to.Builtin {
-		return skip(builtInPage)
+// judgeCertificates is the worst of what a front shows for each of its names.
+func (x *exam) judgeCertificates(ctx context.Context, f *front) Finding {
+	worst := skip("there is no secret to ask for")
+	if x.several() {
+		worst = skip("no name is known that leads there, so there is none that a certificate must be good for")
 	}
-	worst := skip("there is no name to ask %s for", w.to)
-	for _, name := range w.names {
-		a, err := w.shown()
-		if name != w.ask {
-			a, err = x.visit(ctx, w, name, false)
-		}
-		f := x.judgeCertificate(name, a, err)
-		if weight(f.Status) > weight(worst.Status) || worst.Status == Skip {
-			worst = f
+	all := make([]Finding, len(f.names))
+	each(len(all), func(i int) { all[i] = x.certificateFor(ctx, f, f.names[i]) })
+	for _, found := range all {
+		if weight(found.Status) > weight(worst.Status) || worst.Status == Skip {
+			worst = found
 		}
 	}
 	return worst
 }
 
+func (x *exam) certificateFor(ctx context.Context, f *front, host string) Finding {
+	if host == f.name {
+		a, err := f.answer()
+		return x.judgeCertificate(host, a, err)
+	}
+	a, err := x.visitFront(ctx, f, host, false)
+	return x.judgeCertificate(host, a, err)
+}
+
 func (x *exam) judgeCertificate(host string, a answer, err error) Finding {
 	if errors.Is(err, errOffline) {
 		return skip("%v", errOffline)
+	}
+	if errors.Is(err, errLate) {
+		return outOfTime()
 	}
 	c := a.leaf()
 	if err != nil || c == nil {
@@ -138,23 +119,33 @@ func (x *exam) judgeCertificate(host string, a answer, err error) Finding {
 }
 
 func checkFlight(ctx context.Context, x *exam) Finding {
-	return x.eachFront(func(w *web) Finding { return x.checkFlightOf(ctx, w) })
+	return x.eachFront(ctx, "our handshake resembles those of %d fronts", x.lookAtFlight)
 }
 
-func (x *exam) checkFlightOf(ctx context.Context, w *web) Finding {
-	if w.to.Builtin {
-		return skip(builtInPage)
+func (x *exam) lookAtFlight(ctx context.Context, f *front) Finding {
+	if x.several() && !f.client {
+		return skip("no secret's name leads there, so no handshake of ours is like its own")
 	}
-	conn, err := x.dialFront(ctx, w)
-	if err != nil {
-		if errors.Is(err, errOffline) {
-			return skip("%v", errOffline)
+	var flight probe.Flight
+	met := false
+	err := x.inTurn(ctx, func(ctx context.Context) error {
+		conn, err := x.dialFront(ctx, f)
+		if err != nil {
+			return err
 		}
-		return skip("the front was not reached: see front-reachable")
-	}
-	flight, err := probe.Learn(ctx, conn, w.ask, nil)
-	if err != nil {
+		met = true
+		flight, err = probe.Learn(ctx, conn, f.name, nil)
+		return err
+	})
+	switch {
+	case errors.Is(err, errOffline):
+		return skip("%v", errOffline)
+	case errors.Is(err, errLate):
+		return outOfTime()
+	case err != nil && met:
 		return skip("the front does not answer a TLS hello: see front-reachable")
+	case err != nil:
+		return skip("the front was not reached: see front-reachable")
 	}
 	return judgeFlight(flight, x.cfg.HybridKeyShare)
 }

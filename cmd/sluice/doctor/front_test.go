@@ -2,11 +2,9 @@ package doctor
 
 import (
 	"bufio"
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"net"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -120,69 +118,6 @@ func TestEverySecretNeedsACertificate(t *testing.T) {
 	s.look(checkFrontCertificate).want(t, Fail, "is not for www.example.net")
 	s.set("SLUICE_FRONT", "127.0.0.1:1")
 	s.look(checkFrontCertificate).want(t, Skip, "front-reachable")
-}
-
-// TestSeveralFronts: each is looked at, and the worst counts.
-func TestSeveralFronts(t *testing.T) {
-	const blog = "blog.example.net"
-	old := func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Hour) }
-	for _, tt := range []struct {
-		name   string
-		second func(*scene) string // its address
-		look   func(context.Context, *exam) Finding
-		status Status
-		says   []string
-	}{
-		{"good", blogSite(nil, blog), checkFront, OK, []string{"200 OK"}},
-		{"its certificate is good", blogSite(nil, blog), checkFrontCertificate, OK, []string{"is good for"}},
-		{"down", func(*scene) string { return "127.0.0.1:1" }, checkFront, Fail, []string{"127.0.0.1:1 cannot be asked", "SLUICE_FRONT"}},
-		{"of another name", blogSite(nil, "www.example.com"), checkFrontCertificate, Fail, []string{"is not for " + blog}},
-		{"ended", blogSite(old, blog), checkFrontCertificate, Fail, []string{"for " + blog + " has ended"}},
-		{"down, its certificate", func(*scene) string { return "127.0.0.1:1" }, checkFrontCertificate, OK, []string{"is good for " + publicName}},
-		{"looping", func(s *scene) string {
-			s.set("SLUICE_LISTEN", ":8443")
-			s.names["loop.example.net"] = []string{originAddr}
-			return "loop.example.net:8443"
-		}, checkFront, Fail, []string{"loop.example.net:8443 leads back to this proxy"}},
-		{"poor flight", func(s *scene) string {
-			c := onlyTLS(s.ca.issue(nil, blog))
-			c.MaxVersion = tls.VersionTLS12
-			return site{tls: c}.serve(s.t)
-		}, checkFlight, Fail, []string{"turn TLS 1.3 on"}},
-		{"told of", func(*scene) string { return "web.example.net:8444" }, checkOutbound, OK, []string{"DNS: the address of web.example.net", "the front, web.example.net:8444"}},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			s := newScene(t)
-			first := s.front()
-			s.set("SLUICE_SECRET", secretHex+","+secretKey+hexOf(blog))
-			second := tt.second(s)
-			s.set("SLUICE_FRONT", first+","+blog+"="+second)
-			f := s.look(tt.look)
-			f.want(t, tt.status, tt.says...)
-			for _, front := range []string{first, second} {
-				if !slices.ContainsFunc(f.Details, func(d string) bool { return strings.Contains(d, front) }) {
-					t.Errorf("no detail tells of %s: %q", front, f.Details)
-				}
-			}
-		})
-	}
-}
-
-func blogSite(change func(*x509.Certificate), names ...string) func(*scene) string {
-	return func(s *scene) string { return site{tls: onlyTLS(s.ca.issue(change, names...))}.serve(s.t) }
-}
-
-// TestNamesBelow: of a front for all names below one it is said when none of them is known, and else each is looked at.
-func TestNamesBelow(t *testing.T) {
-	s := newScene(t)
-	first := s.front()
-	s.set("SLUICE_FRONT", first+",*.example.net="+blogSite(nil, "*.example.net")(s))
-	s.look(checkFront).want(t, OK)
-	s.look(checkFrontCertificate).want(t, OK, "there is no name to ask")
-	s.set("SLUICE_SECRET", secretHex+","+secretKey+hexOf("a.example.net"))
-	s.look(checkFrontCertificate).want(t, OK, "is good for a.example.net")
-	s.set("SLUICE_SECRET", secretHex+","+secretKey+hexOf("a.b.example.net"))
-	s.look(checkFrontCertificate).want(t, Fail, "is not for a.b.example.net")
 }
 
 func TestFlight(t *testing.T) {

@@ -53,7 +53,7 @@ type scene struct {
 func newScene(t *testing.T) *scene {
 	s := &scene{t: t, env: map[string]string{}, names: map[string][]string{}, routes: map[string]string{}, ca: newAuthority(t)}
 	s.world = World{
-		Now: time.Now, Dial: s.dial, Resolve: s.resolve, Root: t.TempDir(), Roots: s.ca.pool(), Loops: 2,
+		Now: time.Now, Dial: s.dial, Resolve: s.resolve, Root: t.TempDir(), Roots: s.ca.pool(), Needs: needs,
 		Local:        []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr(originAddr)},
 		Synchronised: func() (bool, error) { return true, nil },
 		Descriptors:  func() (uint64, error) { return 65536, nil },

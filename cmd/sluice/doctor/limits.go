@@ -6,14 +6,8 @@ import (
 	"strings"
 )
 
-// What the proxy takes: engine's budget of descriptors, its pools of pipes, and figures of docs/performance.md.
+// What is worth a word; [Needs] has what the proxy takes.
 const (
-	perClient    = 2 // descriptors
-	overhead     = 256
-	pipePages    = 128 // of one pipe: 512 KiB
-	pipesPerLoop = 32
-	allPipes     = 112
-	pipeBytes    = 512 << 10
 	// fewClients is the number below which a proxy that was given no limit is worth a word.
 	fewClients = 2000
 	// clientKiB is what a client costs in kernel and process memory on the average, with something in its buffers.
@@ -32,7 +26,7 @@ func (x *exam) number(path string) (int64, bool) {
 func (x *exam) descriptors() (n int64, whose string) {
 	if p, err := x.page(); err == nil {
 		if v, found := p.value("sluice_fds_limit"); found {
-			return int64(v), "the running proxy"
+			return int64(v) + x.world.Needs.Reserve, "the running proxy"
 		}
 	}
 	limit, err := x.world.Descriptors()
@@ -45,7 +39,7 @@ func (x *exam) descriptors() (n int64, whose string) {
 // clients is how many the limits are to suffice for.
 func (x *exam) clients() int64 {
 	limit, _ := x.descriptors()
-	fit := max((limit-overhead)/perClient, 0)
+	fit := x.world.Needs.clients(limit)
 	if x.cfg.MaxConnections == 0 {
 		return fit
 	}
@@ -57,12 +51,12 @@ func checkDescriptors(_ context.Context, x *exam) Finding {
 	if whose == "" {
 		return skip("the limit cannot be read")
 	}
-	fit := max((limit-overhead)/perClient, 0)
+	fit := x.world.Needs.clients(limit)
 	want := int64(x.cfg.MaxConnections)
 	const do = "raise it: LimitNOFILE=%d in the unit, or --ulimit nofile=%d for a container"
 	switch {
 	case want > fit:
-		need := strconv.FormatInt(want*perClient+overhead, 10)
+		need := strconv.FormatInt(x.world.Needs.descriptors(want), 10)
 		return warn(strings.ReplaceAll(do, "%d", need), "%s may have %d, enough for %d clients; SLUICE_MAX_CONNECTIONS is %d", whose, limit, fit, want)
 	case want == 0 && fit < fewClients:
 		return warn(strings.ReplaceAll(do, "%d", "65536"), "%s may have %d, enough for %d clients", whose, limit, fit)
@@ -79,17 +73,17 @@ func checkPipes(_ context.Context, x *exam) Finding {
 		}
 		return ok("the running proxy has %.0f; %.0f bursts were copied for want of one", idle, exhausted)
 	}
-	want := int64(min(allPipes, pipesPerLoop*x.world.Loops))
+	want, pages, size := int64(x.world.Needs.Pipes), x.world.Needs.pages(), int64(x.world.Needs.PipeSize)
 	soft, found := x.number("proc/sys/fs/pipe-user-pages-soft")
 	if !found {
 		return skip("this host does not say how many there may be")
 	}
-	if most, found := x.number("proc/sys/fs/pipe-max-size"); found && most < pipeBytes {
-		return warn("sysctl -w fs.pipe-max-size=1048576", "fs.pipe-max-size is %d, and the proxy wants pipes of %d bytes", most, pipeBytes)
+	if most, found := x.number("proc/sys/fs/pipe-max-size"); found && most < size {
+		return warn("sysctl -w fs.pipe-max-size=1048576", "fs.pipe-max-size is %d, and the proxy wants pipes of %d bytes", most, size)
 	}
-	if soft > 0 && soft < want*pipePages { // 0 is no limit
-		return warn("sysctl -w fs.pipe-user-pages-soft="+strconv.FormatInt(max(16384, 2*want*pipePages), 10),
-			"fs.pipe-user-pages-soft is %d pages, enough for %d of the %d pipes that the proxy wants", soft, soft/pipePages, want)
+	if soft > 0 && soft < want*pages { // 0 is no limit
+		return warn("sysctl -w fs.pipe-user-pages-soft="+strconv.FormatInt(max(16384, 2*want*pages), 10),
+			"fs.pipe-user-pages-soft is %d pages, enough for %d of the %d pipes that the proxy wants", soft, soft/pages, want)
 	}
 	return ok("fs.pipe-user-pages-soft is %d pages, enough for the %d pipes that the proxy wants", soft, want)
 }

@@ -3,8 +3,12 @@ package doctor
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"strconv"
 	"testing"
+
+	"sluice/engine"
 )
 
 // limit is one look at a host whose /proc is as given.
@@ -15,6 +19,9 @@ func limit(t *testing.T, f func(context.Context, *exam) Finding, status Status, 
 	s.look(f).want(t, status, says)
 }
 
+// needs are those of a proxy of two loops, from whom they are.
+var needs = Needs(engine.NeedsOf(2))
+
 func TestDescriptors(t *testing.T) {
 	nofile := func(n uint64, clients string) func(*scene) {
 		return func(s *scene) {
@@ -22,16 +29,19 @@ func TestDescriptors(t *testing.T) {
 			s.set("SLUICE_MAX_CONNECTIONS", clients)
 		}
 	}
-	limit(t, checkDescriptors, OK, "32640 clients", nofile(65536, "0"))
-	limit(t, checkDescriptors, OK, "2000 clients", nofile(2*fewClients+overhead, "0"))
-	limit(t, checkDescriptors, Warn, "LimitNOFILE=65536", nofile(2*fewClients+overhead-2, "0"))
-	limit(t, checkDescriptors, OK, "", nofile(2*500+overhead, "500"))
-	limit(t, checkDescriptors, Warn, "LimitNOFILE=1258", nofile(2*500+overhead, "501"))
+	few, some := uint64(needs.descriptors(fewClients)), uint64(needs.descriptors(500))
+	limit(t, checkDescriptors, OK, "32625 clients", nofile(65536, "0"))
+	limit(t, checkDescriptors, OK, "2000 clients", nofile(few, "0"))
+	limit(t, checkDescriptors, Warn, "LimitNOFILE=65536", nofile(few-1, "0"))
+	limit(t, checkDescriptors, OK, "", nofile(some, "500"))
+	limit(t, checkDescriptors, Warn, fmt.Sprintf("LimitNOFILE=%d ", some+2), nofile(some, "501"))
 	limit(t, checkDescriptors, Warn, "enough for 0 clients", nofile(100, "0"))
 	limit(t, checkDescriptors, Skip, "cannot be read", func(s *scene) {
 		s.world.Descriptors = func() (uint64, error) { return 0, errors.New("no") }
 	})
-	limit(t, checkDescriptors, Warn, "the running proxy may have 1024", func(s *scene) { s.admin("sluice_fds_limit 1024") })
+	limit(t, checkDescriptors, Warn, "the running proxy may have 1024", func(s *scene) {
+		s.admin(fmt.Sprintf("sluice_fds_limit %d", 1024-needs.Reserve))
+	})
 }
 
 func TestPipes(t *testing.T) {
@@ -41,12 +51,13 @@ func TestPipes(t *testing.T) {
 			s.proc("sys/fs/pipe-max-size", strconv.Itoa(most)+"\n")
 		}
 	}
+	soft := needs.Pipes * needs.PipeSize / os.Getpagesize()
 	limit(t, checkPipes, Skip, "does not say", func(*scene) {})
-	limit(t, checkPipes, OK, "64 pipes", pages(64*pipePages, 1<<20))
-	limit(t, checkPipes, Warn, "fs.pipe-user-pages-soft=16384", pages(64*pipePages-1, 1<<20))
+	limit(t, checkPipes, OK, "64 pipes", pages(soft, 1<<20))
+	limit(t, checkPipes, Warn, "fs.pipe-user-pages-soft=16384", pages(soft-1, 1<<20))
 	limit(t, checkPipes, OK, "", pages(0, 1<<20))
-	limit(t, checkPipes, OK, "", pages(16384, pipeBytes))
-	limit(t, checkPipes, Warn, "fs.pipe-max-size", pages(16384, pipeBytes-1))
+	limit(t, checkPipes, OK, "", pages(16384, needs.PipeSize))
+	limit(t, checkPipes, Warn, "fs.pipe-max-size", pages(16384, needs.PipeSize-1))
 	limit(t, checkPipes, OK, "has 64; 3 bursts", func(s *scene) {
 		s.admin(`sluice_pipes{state="idle"} 60`, `sluice_pipes{state="busy"} 4`, "sluice_pipe_exhausted_total 3")
 	})

@@ -25,15 +25,18 @@ func isName(host string) bool {
 }
 
 func (x *exam) frontCalls() (calls []string) {
-	for _, w := range x.webs {
-		if w.to.Builtin {
-			calls = append(calls, "the front: none, it is the built-in page")
-			continue
+	if x.cfg.Front.Builtin {
+		return []string{"the front: none, it is the built-in page"}
+	}
+	for i, f := range x.fronts {
+		if look := "DNS: the address of " + f.to.Host + ", each minute"; f.to.Network == "tcp" && isName(f.to.Host) && !slices.Contains(calls, look) {
+			calls = append(calls, look)
 		}
-		if w.to.Network == "tcp" && isName(w.to.Host) {
-			calls = append(calls, fmt.Sprintf("DNS: the address of %s, each minute", w.to.Host))
+		whose := "the front"
+		if i > 0 {
+			whose = "the front of " + x.cfg.FrontsFor[i-1].Name
 		}
-		calls = append(calls, fmt.Sprintf("the front, %s: a connection for each stranger, and one each hour to learn its handshake", w.to))
+		calls = append(calls, fmt.Sprintf("%s, %s: a connection for each stranger, and one each hour to learn its handshake", whose, f.to))
 	}
 	return calls
 }

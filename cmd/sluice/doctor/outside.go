@@ -76,7 +76,7 @@ func (x *exam) tryDoor(ctx context.Context, listen netip.AddrPort, e config.Edge
 
 // fronting judges what an outsider is shown where the front is what they should see.
 func (x *exam) fronting(to netip.AddrPort, a answer) Finding {
-	if f, err := x.front(); err == nil && f.leaf() != nil && !bytes.Equal(f.leaf().Raw, a.leaf().Raw) {
+	if f, err := x.frontFor(x.frontName()).answer(); err == nil && f.leaf() != nil && !bytes.Equal(f.leaf().Raw, a.leaf().Raw) {
 		return fail("find out what listens there", "%s shows a connection from outside the ranges something else than the front: %s", to, describe(a.leaf()))
 	}
 	return ok("%s shows a connection from outside the ranges the front, as SLUICE_EDGE_OUTSIDERS=front says", to)

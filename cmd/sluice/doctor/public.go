@@ -76,10 +76,10 @@ func (x *exam) publicLooks(ctx context.Context) []look {
 	for i := range looks {
 		l := &looks[i]
 		plain, name := i == 2, names[min(i, 1)]
+		to := x.frontFor(name)
 		l.what = "asked for " + name
-		leads := x.webFor(name)
 		if plain {
-			l.what, name, leads = "asked in clear", x.frontName(), x.webs[0]
+			l.what, name, to = "asked in clear", x.frontName(), x.fronts[0]
 		}
 		ask := func(conn net.Conn, err error) (answer, error) {
 			switch {
@@ -98,7 +98,7 @@ func (x *exam) publicLooks(ctx context.Context) []look {
 			}
 			l.public, l.err = ask(x.dialAny(ctx, addrs, x.cfg.PublicPort))
 		})
-		all.Go(func() { l.front, l.frontErr = ask(x.dialFront(ctx, leads)) })
+		all.Go(func() { l.front, l.frontErr = ask(x.dialFront(ctx, to)) })
 	}
 	all.Wait()
 	return looks

@@ -11,11 +11,9 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"strconv"
+	"strings"
 	"time"
-
-	"sluice/engine/edge"
 )
 
 // answer is what a server says to a visitor.
@@ -36,6 +34,9 @@ func (a answer) leaf() *x509.Certificate {
 	}
 	return a.chain[0]
 }
+
+// refused says that it was a TLS server that ended the handshake, by an alert.
+func (a answer) refused() bool { return a.closed && strings.HasPrefix(a.word, "remote error: tls: ") }
 
 // visitTLS asks over conn as a browser would that wants name: a handshake, and then, if wanted, a page. It closes conn.
 func (x *exam) visitTLS(ctx context.Context, conn net.Conn, name string, page bool) (a answer, err error) {
@@ -97,43 +98,6 @@ func (x *exam) askHTTP(conn io.ReadWriter, name string, a *answer) {
 	}
 	_ = response.Body.Close()
 	a.head, a.status, a.at = response.Header, response.Status, x.world.Now()
-}
-
-// dialFront connects to a front as the proxy does, with the PROXY header that it sends.
-func (x *exam) dialFront(ctx context.Context, w *web) (conn net.Conn, err error) {
-	if w.to.Network == "unix" {
-		conn, err = x.dial(ctx, "unix", w.to.Host)
-	} else {
-		addrs, lookErr := w.addrs()
-		if lookErr != nil {
-			return nil, lookErr
-		}
-		conn, err = x.dialAny(ctx, addrs, w.to.Port)
-	}
-	if err != nil || x.cfg.FrontProxyProtocol == 0 {
-		return conn, err
-	}
-	if _, err = conn.Write(edge.AppendHeader(nil, x.cfg.FrontProxyProtocol, addrPort(conn.LocalAddr()), addrPort(conn.RemoteAddr()), nil)); err != nil {
-		_ = conn.Close()
-		return nil, err
-	}
-	return conn, nil
-}
-
-func addrPort(a net.Addr) netip.AddrPort {
-	if t, ok := a.(*net.TCPAddr); ok {
-		return t.AddrPort()
-	}
-	return netip.AddrPort{}
-}
-
-// visit asks a front for a name.
-func (x *exam) visit(ctx context.Context, w *web, name string, page bool) (answer, error) {
-	conn, err := x.dialFront(ctx, w)
-	if err != nil {
-		return answer{}, err
-	}
-	return x.visitTLS(ctx, conn, name, page)
 }
 
 // describe is a certificate in a few words.

@@ -7,11 +7,28 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"runtime"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
+
+// Needs is what a proxy takes of the host that it runs on, as the engine says.
+type Needs struct {
+	// Base are the descriptors that are for no client, Reserve those of them that sluice_fds_limit leaves out, and PerClient those of a client.
+	Base, Reserve, PerClient int64
+	// Pipes is how many pipes there are, PipeSize the bytes that each is asked to hold.
+	Pipes, PipeSize int
+}
+
+// pages is what one pipe counts for in fs.pipe-user-pages-soft.
+func (n Needs) pages() int64 { return int64(n.PipeSize / os.Getpagesize()) }
+
+// clients is how many so many descriptors are enough for.
+func (n Needs) clients(descriptors int64) int64 { return max((descriptors-n.Base)/n.PerClient, 0) }
+
+// descriptors is how many so many clients need.
+func (n Needs) descriptors(clients int64) int64 { return n.Base + clients*n.PerClient }
 
 // World is what the looks may touch. Its functions are called by several goroutines at a time.
 type World struct {
@@ -31,8 +48,8 @@ type World struct {
 	Synchronised func() (bool, error)
 	// Descriptors is how many file descriptors a process started here may have.
 	Descriptors func() (uint64, error)
-	// Loops is how many loops the proxy runs.
-	Loops int
+	// Needs is what the proxy takes of this host.
+	Needs Needs
 	// Offline forbids every call beyond this host.
 	Offline bool
 	// Step bounds one call, Grace how long a look may take to see that its time is up.
@@ -47,8 +64,8 @@ const (
 	TotalTime = 18 * time.Second
 )
 
-// Real is the world as it is.
-func Real() World {
+// Real is the world as it is, for a proxy with these needs.
+func Real(n Needs) World {
 	dialer := &net.Dialer{}
 	return World{
 		Now:  time.Now,
@@ -57,7 +74,7 @@ func Real() World {
 			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 		},
 		Proxy: http.ProxyFromEnvironment, Local: localAddresses(), Root: "/", Synchronised: synchronised, Descriptors: hardDescriptors,
-		Loops: runtime.GOMAXPROCS(0), Step: stepTime, Grace: graceTime,
+		Needs: n, Step: stepTime, Grace: graceTime,
 	}
 }
 
