@@ -77,11 +77,7 @@ func guarded(cfg *config.Config) (sources []ranges.Source, listeners []netip.Add
 		if cfg.Listen[i].Port() != 0 {
 			listeners = append(listeners, cfg.Listen[i])
 		}
-		for _, s := range e.Ranges {
-			if !slices.ContainsFunc(sources, func(o ranges.Source) bool { return o.String() == s.String() }) {
-				sources = append(sources, s)
-			}
-		}
+		sources = append(sources, e.Ranges...)
 	}
-	return sources, listeners
+	return ranges.Distinct(sources), listeners
 }
