@@ -52,20 +52,33 @@ func (a *app) ranges(c *command, args []string) error {
 	}
 	var failed error
 	if *refresh || *force {
-		for _, o := range k.Refresh(context.Background(), *force) {
-			if o.Err != nil {
-				failed = errors.Join(failed, fmt.Errorf("%s: %w", o.Source, o.Err))
-			}
-		}
+		failed = refreshed(k.Refresh(context.Background(), *force))
 	}
 	// What is in force is written even so: a failed refresh cuts nobody off.
 	if err := k.Write(a.out, *format, listeners); err != nil {
-		return errors.Join(failed, err)
+		return withHint(errors.Join(failed, err))
 	}
-	if errors.Is(failed, ranges.ErrShrunk) {
-		return hinted{failed, "look at the list; if it is right, --force takes it"}
+	return withHint(errors.Join(failed, k.Missing()))
+}
+
+// refreshed is what has failed.
+func refreshed(all []ranges.Outcome) (failed error) {
+	for _, o := range all {
+		if o.Err != nil {
+			failed = errors.Join(failed, fmt.Errorf("%s: %w", o.Source, o.Err))
+		}
 	}
 	return failed
+}
+
+func withHint(err error) error {
+	if errors.Is(err, ranges.ErrShrunk) {
+		return hinted{err, "look at the list; if it is right, --force takes it"}
+	}
+	if _, ok := errors.AsType[*ranges.MissingError](err); ok {
+		return hinted{err, "--refresh fetches it; a file must be there, and this user must be able to read it and SLUICE_STATE_DIR"}
+	}
+	return err
 }
 
 // guarded are the listeners that have ranges, and the sources of them all.

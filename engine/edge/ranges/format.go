@@ -21,9 +21,38 @@ const (
 // Formats lists the forms.
 func Formats() []string { return []string{Plain, NFT, IPSet, JSON} }
 
-// Write writes the set in force in one of the forms. For a firewall the listeners are those to close to everybody else.
+// MissingError tells of sources of which no list is known: what is in force lacks their ranges.
+type MissingError struct{ Sources []string }
+
+func (e *MissingError) Error() string {
+	return "no list is known of " + strings.Join(e.Sources, ", ")
+}
+
+func (e *MissingError) Unwrap() error { return ErrEmpty }
+
+// Missing is a MissingError where sources have no list, else nil.
+func (k *Keeper) Missing() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var none []string
+	for i := range k.lists {
+		if l := &k.lists[i]; len(l.prefixes) == 0 {
+			none = append(none, fmt.Sprintf("%s (%s)", l.source.Name, &l.source))
+		}
+	}
+	if none == nil {
+		return nil
+	}
+	return &MissingError{none}
+}
+
+// Write writes the set in force in one of the forms. For a firewall the listeners are those to close to everybody else; it gets
+// nothing where a source has no list, for it would shut that source's machines out.
 func (k *Keeper) Write(w io.Writer, format string, listeners []netip.AddrPort) error {
 	set, states := k.Set(), k.States()
+	if err := k.Missing(); err != nil && (set.Len() == 0 || format == NFT || format == IPSet) {
+		return err
+	}
 	if set.Len() == 0 {
 		return fmt.Errorf("%w: nothing to write", ErrEmpty) // a firewall with an empty set is shut to everybody, or open
 	}
@@ -54,7 +83,7 @@ func writeJSON(w io.Writer, s *Set, states []State) error {
 	type source struct {
 		Name     string    `json:"name"`
 		Prefixes int       `json:"prefixes"`
-		Taken    time.Time `json:"taken"`
+		Taken    time.Time `json:"taken,omitzero"`
 	}
 	out := struct {
 		Sources []source       `json:"sources"`
@@ -71,7 +100,11 @@ func writeJSON(w io.Writer, s *Set, states []State) error {
 
 func writeSources(w io.Writer, states []State) {
 	for _, s := range states {
-		fmt.Fprintf(w, "# %s: %d ranges as of %s\n", s.Source, s.Prefixes, s.Taken.UTC().Format(time.DateOnly))
+		fmt.Fprintf(w, "# %s: %d ranges", s.Source, s.Prefixes)
+		if !s.Taken.IsZero() { // ranges that were given have no date
+			fmt.Fprintf(w, " as of %s", s.Taken.UTC().Format(time.DateOnly))
+		}
+		fmt.Fprintln(w)
 	}
 }
 

@@ -93,3 +93,22 @@ func TestNothingIsWrittenOfNothing(t *testing.T) {
 		t.Error("there is a format csv")
 	}
 }
+
+// A firewall gets nothing rather than a part; people get what there is.
+func TestNothingIsWrittenOfAPart(t *testing.T) {
+	k := keeperOf(t, "192.0.2.0/24,https://127.0.0.1:1/list")
+	for f, want := range map[string]bool{Plain: true, JSON: true, NFT: false, IPSet: false} {
+		var b bytes.Buffer
+		err := k.Write(&b, f, []netip.AddrPort{netip.MustParseAddrPort("[::]:443")})
+		_, missing := errors.AsType[*MissingError](err)
+		if missing == want || (b.Len() > 0) != want {
+			t.Errorf("%s: %q, %v", f, b.String(), err)
+		}
+	}
+	if err := k.Missing(); err == nil || !strings.Contains(err.Error(), "https://127.0.0.1:1/list") {
+		t.Errorf("what is missing: %v", err)
+	}
+	if err := keeperOf(t, "192.0.2.0/24").Missing(); err != nil {
+		t.Error(err)
+	}
+}
