@@ -5,7 +5,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -37,11 +36,12 @@ func (a *app) ranges(c *command, args []string) error {
 	if err != nil {
 		return err
 	}
-	sources, listeners := guarded(cfg)
+	sources, doors := doorsOf(cfg)
 	if *of != "" {
 		if sources, err = ranges.ParseSources(*of); err != nil {
 			return usageError{text: "--of: " + err.Error()}
 		}
+		openTo(doors, sources)
 	}
 	if len(sources) == 0 {
 		return errNoEdge
@@ -55,7 +55,7 @@ func (a *app) ranges(c *command, args []string) error {
 		failed = refreshed(k.Refresh(context.Background(), *force))
 	}
 	// What is in force is written even so: a failed refresh cuts nobody off.
-	if err := k.Write(a.out, *format, listeners); err != nil {
+	if err := k.Write(a.out, *format, doors); err != nil {
 		return withHint(errors.Join(failed, err))
 	}
 	return withHint(errors.Join(failed, k.Missing()))
@@ -81,16 +81,22 @@ func withHint(err error) error {
 	return err
 }
 
-// guarded are the listeners that have ranges, and the sources of them all.
-func guarded(cfg *config.Config) (sources []ranges.Source, listeners []netip.AddrPort) {
+// doorsOf are the listeners whose ports are known, and the sources of them all.
+func doorsOf(cfg *config.Config) (sources []ranges.Source, doors []ranges.Door) {
 	for i, e := range cfg.Edges {
-		if e.Ranges == nil {
-			continue
-		}
 		if cfg.Listen[i].Port() != 0 {
-			listeners = append(listeners, cfg.Listen[i])
+			doors = append(doors, ranges.Door{Listener: cfg.Listen[i], Sources: e.Ranges})
 		}
 		sources = append(sources, e.Ranges...)
 	}
-	return ranges.Distinct(sources), listeners
+	return ranges.Distinct(sources), doors
+}
+
+// openTo gives all doors that have ranges the same.
+func openTo(doors []ranges.Door, sources []ranges.Source) {
+	for i := range doors {
+		if doors[i].Sources != nil {
+			doors[i].Sources = sources
+		}
+	}
 }

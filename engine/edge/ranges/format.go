@@ -46,9 +46,9 @@ func (k *Keeper) Missing() error {
 	return &MissingError{none}
 }
 
-// Write writes the set in force in one of the forms. For a firewall the listeners are those to close to everybody else; it gets
-// nothing where a source has no list, for it would shut that source's machines out.
-func (k *Keeper) Write(w io.Writer, format string, listeners []netip.AddrPort) error {
+// Write writes the set in force in one of the forms. A firewall also gets who may come in by each door; it gets nothing where a
+// source has no list, for it would shut that source's machines out.
+func (k *Keeper) Write(w io.Writer, format string, doors []Door) error {
 	set, states := k.Set(), k.States()
 	if err := k.Missing(); err != nil && (set.Len() == 0 || format == NFT || format == IPSet) {
 		return err
@@ -57,23 +57,26 @@ func (k *Keeper) Write(w io.Writer, format string, listeners []netip.AddrPort) e
 		return fmt.Errorf("%w: nothing to write", ErrEmpty) // a firewall with an empty set is shut to everybody, or open
 	}
 	var b strings.Builder
+	var err error
 	switch format {
 	case Plain:
 		for _, p := range set.all() {
 			fmt.Fprintln(&b, p)
 		}
 	case JSON:
-		if err := writeJSON(&b, set, states); err != nil {
-			return err
+		err = writeJSON(&b, set, states)
+	case NFT, IPSet:
+		var walls []wall
+		if walls, err = k.walls(set, doors); err == nil {
+			writeFirewall(&b, format, states, walls, doors)
 		}
-	case NFT:
-		writeNFT(&b, set, states, listeners)
-	case IPSet:
-		writeIPSet(&b, set, states)
 	default:
-		return fmt.Errorf("no format %q: there are %s", format, strings.Join(Formats(), ", "))
+		err = fmt.Errorf("no format %q: there are %s", format, strings.Join(Formats(), ", "))
 	}
-	_, err := io.WriteString(w, b.String())
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(w, b.String())
 	return err
 }
 
@@ -96,66 +99,6 @@ func writeJSON(w io.Writer, s *Set, states []State) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
 	return e.Encode(out)
-}
-
-func writeSources(w io.Writer, states []State) {
-	for _, s := range states {
-		fmt.Fprintf(w, "# %s: %d ranges", s.Source, s.Prefixes)
-		if !s.Taken.IsZero() { // ranges that were given have no date
-			fmt.Fprintf(w, " as of %s", s.Taken.UTC().Format(time.DateOnly))
-		}
-		fmt.Fprintln(w)
-	}
-}
-
-// writeNFT writes one transaction: nft -f applies all of it or nothing, so there is no moment in which the sets are empty or
-// the ports are open. Only the SYN is judged: a connection outlives the range it came from.
-func writeNFT(w io.Writer, s *Set, states []State, listeners []netip.AddrPort) {
-	writeSources(w, states)
-	fmt.Fprint(w, "# nft -f - loads it; loading a newer one later replaces it.\nadd table inet sluice\n")
-	for _, f := range []struct {
-		name, kind string
-		list       []netip.Prefix
-	}{{"edge4", "ipv4_addr", s.v4}, {"edge6", "ipv6_addr", s.v6}} {
-		fmt.Fprintf(w, "add set inet sluice %s { type %s; flags interval; auto-merge; }\nflush set inet sluice %[1]s\n", f.name, f.kind)
-		if len(f.list) > 0 {
-			fmt.Fprintf(w, "add element inet sluice %s { %s }\n", f.name, join(f.list, ", "))
-		}
-	}
-	if len(listeners) == 0 {
-		return
-	}
-	fmt.Fprint(w, "add chain inet sluice guard { type filter hook input priority -10; policy accept; }\nflush chain inet sluice guard\n")
-	rule := func(family, to string, port uint16, set string) {
-		fmt.Fprintf(w, "add rule inet sluice guard iif != lo %stcp dport %d tcp flags & (fin | syn | rst | ack) == syn %s saddr != @%s drop\n", to, port, family, set)
-	}
-	for _, l := range listeners {
-		a, to4, to6 := l.Addr(), "", ""
-		if !a.IsUnspecified() {
-			to4, to6 = fmt.Sprintf("ip daddr %v ", a), fmt.Sprintf("ip6 daddr %v ", a)
-		}
-		if a.Is4() || a.IsUnspecified() { // [::] is both families
-			rule("ip", to4, l.Port(), "edge4")
-		}
-		if a.Is6() {
-			rule("ip6", to6, l.Port(), "edge6")
-		}
-	}
-}
-
-// writeIPSet fills two new sets and swaps them with those in use, which a swap never leaves empty.
-func writeIPSet(w io.Writer, s *Set, states []State) {
-	writeSources(w, states)
-	for _, f := range []struct {
-		name, family string
-		list         []netip.Prefix
-	}{{"sluice-edge4", "inet", s.v4}, {"sluice-edge6", "inet6", s.v6}} {
-		fmt.Fprintf(w, "create %s hash:net family %s -exist\ncreate %[1]s-new hash:net family %[2]s -exist\nflush %[1]s-new\n", f.name, f.family)
-		for _, p := range f.list {
-			fmt.Fprintf(w, "add %s-new %s\n", f.name, p)
-		}
-		fmt.Fprintf(w, "swap %s-new %[1]s\ndestroy %[1]s-new\n", f.name)
-	}
 }
 
 func join[T any](list []T, by string) string {
