@@ -112,30 +112,52 @@ var (
 	errNoRangesYet = errors.New("SLUICE_EDGE_RANGES: no range of the new list is known yet, which would shut everybody out: fetch it first (sluice ranges --refresh, as the proxy's user), then reload")
 )
 
-// startKeepers begins to refresh the lists of l, and has those that are refreshed already look again.
+// startKeepers begins to refresh the lists of l, and has those that we had already looked at again.
 func (e *Engine) startKeepers(l, old *live) {
 	every := l.cfg.EdgeRefresh
 	for _, k := range l.keepers() {
-		if k.stop != nil && old != nil && old.cfg.EdgeRefresh == every && every > 0 {
+		had := k.stop != nil
+		if !had || old == nil || old.cfg.EdgeRefresh != every {
+			e.startKeeper(k, every)
+		}
+		switch {
+		case !had:
+			e.tellKeeper(k)
+		case every > 0:
 			k.Again()
-			continue
+		default: // nobody hears Again
+			e.rereadKeeper(k)
 		}
-		if k.stop != nil {
-			k.stop()
-			e.rangesReread(k)
-		}
-		var ctx context.Context
-		ctx, k.stop = context.WithCancel(e.run)
-		if every > 0 {
-			go k.Run(ctx, every, func(o ranges.Outcome) { e.rangesRefreshed(k, o) })
-		}
-		for _, s := range k.States() {
-			e.log.Info("connections are taken from these ranges alone", slog.String("source", s.Source), slog.Int("prefixes", s.Prefixes),
-				slog.Time("as_of", s.Taken))
-		}
-		if k.Set().Len() == 0 {
-			e.log.Warn("no range is known yet, and everybody is shut out until the list has been fetched")
-		}
+	}
+}
+
+// startKeeper has k refreshed in another time than before, or no more.
+func (e *Engine) startKeeper(k *keeper, every time.Duration) {
+	if k.stop != nil {
+		k.stop()
+	}
+	var ctx context.Context
+	ctx, k.stop = context.WithCancel(e.run)
+	if every > 0 {
+		go k.Run(ctx, every, func(o ranges.Outcome) { e.rangesRefreshed(k, o) })
+	}
+}
+
+// rereadKeeper puts in force what lies on this machine. Publishers are not asked.
+func (e *Engine) rereadKeeper(k *keeper) {
+	for _, o := range k.Reread() {
+		e.rangesRefreshed(k, o)
+	}
+	e.armKeeper(k) // what the state directory has is no outcome
+}
+
+func (e *Engine) tellKeeper(k *keeper) {
+	for _, s := range k.States() {
+		e.log.Info("connections are taken from these ranges alone", slog.String("source", s.Source), slog.Int("prefixes", s.Prefixes),
+			slog.Time("as_of", s.Taken))
+	}
+	if k.Set().Len() == 0 {
+		e.log.Warn("no range is known yet, and everybody is shut out until the list has been fetched")
 	}
 }
 
@@ -155,7 +177,7 @@ func (e *Engine) rangesRefreshed(k *keeper, o ranges.Outcome) {
 		e.limited.line("ranges unsaved", slog.LevelWarn, "a list of ranges is in force, but cannot be kept for the next start",
 			slog.String("source", o.Source), slog.String("error", o.Unsaved.Error()))
 	}
-	e.armGuard(k)
+	e.armKeeper(k)
 	if o.Err != nil {
 		e.rangesRefreshes[1].Inc(e.offLoop())
 		e.limited.line("ranges "+o.Source, slog.LevelWarn, "a list of ranges could not be refreshed; the last good one stays in force",
@@ -168,15 +190,7 @@ func (e *Engine) rangesRefreshed(k *keeper, o ranges.Outcome) {
 	}
 }
 
-// rangesReread takes over what is on disk, for a keeper that need not ask anybody.
-func (e *Engine) rangesReread(k *keeper) {
-	for _, o := range k.Reread() {
-		e.rangesRefreshed(k, o)
-	}
-	e.armGuard(k)
-}
-
-func (e *Engine) armGuard(k *keeper) {
+func (e *Engine) armKeeper(k *keeper) {
 	if err := k.arm(); err != nil {
 		e.limited.line("guard", slog.LevelError, "the kernel's guard did not take the ranges that are in force", slog.String("error", err.Error()))
 	}

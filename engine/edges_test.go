@@ -14,10 +14,12 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"sluice/bench/client"
 	"sluice/bench/stand"
 	"sluice/engine/edge"
+	"sluice/engine/edge/ranges"
 )
 
 var (
@@ -251,33 +253,81 @@ func TestRangesChange(t *testing.T) {
 	}
 }
 
-// A file of ranges is read again at a reload, also when the lists are not refreshed by themselves.
+// A file of ranges is read again at a reload, whether or not lists are fetched, and also when that is what the reload changes.
 func TestRangesFile(t *testing.T) {
-	for _, refresh := range []string{"24h", "off"} {
-		t.Run(refresh, func(t *testing.T) { testRangesFile(t, "SLUICE_EDGE_REFRESH="+refresh) })
+	for name, refresh := range map[string][2]string{
+		"refreshed":       {"24h", "24h"},
+		"never refreshed": {"off", "off"},
+		"no more":         {"24h", "off"},
+		"from now on":     {"off", "24h"},
+		"more often":      {"24h", "1h"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "ranges")
+			writeRanges(t, path, "127.0.0.2\n")
+			settings := []string{"SLUICE_EDGE_GUARD=off", "SLUICE_EDGE=custom", "SLUICE_EDGE_MODE=opaque", "SLUICE_EDGE_RANGES=" + path}
+			p := start(t, append(settings, "SLUICE_EDGE_REFRESH="+refresh[0])...)
+			p.download(p.session(client.Config{Local: edgeAddr}), 1000)
+			writeRanges(t, path, "127.0.0.3\n")
+			if err := p.Reload(p.config(append(settings, "SLUICE_EDGE_REFRESH="+refresh[1])...)); err != nil {
+				t.Fatal(err)
+			}
+			p.eventually("the new file is in force", func() bool { return p.takes(outAddr) && !p.takes(edgeAddr) })
+		})
 	}
 }
 
-func testRangesFile(t *testing.T, refresh string) {
-	path := filepath.Join(t.TempDir(), "ranges")
-	write := func(text string) {
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+func writeRanges(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
 	}
-	write("127.0.0.2\n")
-	settings := []string{"SLUICE_EDGE_GUARD=off", "SLUICE_EDGE=custom", "SLUICE_EDGE_MODE=opaque", "SLUICE_EDGE_RANGES=" + path, refresh}
+}
+
+// takes says whether a client from an address of loopback is served.
+func (p *proxy) takes(from netip.Addr) bool {
+	c, err := client.Dial(context.Background(), client.Config{Addr: p.addr, Secret: secret, Local: from})
+	if err == nil {
+		_ = c.Close()
+	}
+	return err == nil
+}
+
+// Without refreshes a file that cannot be used changes nothing and is complained of; a list that somebody has put into the state
+// directory is in force from the next reload on.
+func TestRereadWithoutRefreshes(t *testing.T) {
+	dir := t.TempDir()
+	path, state := filepath.Join(dir, "ranges"), filepath.Join(dir, "state")
+	writeRanges(t, path, "127.0.0.2\n")
+	publisher := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("127.0.0.3\n")) }))
+	defer publisher.Close()
+	settings := []string{
+		"SLUICE_EDGE_GUARD=off", "SLUICE_EDGE=custom", "SLUICE_EDGE_MODE=opaque", "SLUICE_STATE_DIR=" + state, "SLUICE_EDGE_REFRESH=off",
+		"SLUICE_EDGE_RANGES=" + path + "," + publisher.URL + "/list",
+	}
 	p := start(t, settings...)
-	p.download(p.session(client.Config{Local: edgeAddr}), 1000)
-	write("127.0.0.3\n")
+	writeRanges(t, path, "<html>")
 	if err := p.Reload(p.config(settings...)); err != nil {
 		t.Fatal(err)
 	}
-	p.eventually("the new file is in force", func() bool {
-		c, err := client.Dial(context.Background(), client.Config{Addr: p.addr, Secret: secret, Local: outAddr})
-		if err == nil {
-			_ = c.Close()
-		}
-		return err == nil
-	})
+	if p.rangesRefreshes[1].Value() != 1 || !p.takes(edgeAddr) || p.takes(outAddr) {
+		t.Error("a bad file is in force, or is not complained of")
+	}
+	sources, err := ranges.ParseSources(publisher.URL + "/list")
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := ranges.NewKeeper(sources, state, ranges.NewClient(), time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o := other.Refresh(t.Context(), false); o[0].Err != nil || o[0].Unsaved != nil {
+		t.Fatalf("%+v", o)
+	}
+	if err := p.Reload(p.config(settings...)); err != nil {
+		t.Fatal(err)
+	}
+	if !p.takes(edgeAddr) || !p.takes(outAddr) {
+		t.Error("the list in the state directory is not in force")
+	}
 }

@@ -45,7 +45,7 @@ func metric(t *testing.T, p *stand.Proxy, name string) float64 {
 	return v
 }
 
-func reload(t *testing.T, p *stand.Proxy) {
+func reload(t testing.TB, p *stand.Proxy) {
 	t.Helper()
 	if err := syscall.Kill(p.PID(), syscall.SIGHUP); err != nil {
 		t.Fatal(err)
@@ -77,17 +77,7 @@ func TestKernelGuard(t *testing.T) {
 		_ = n.visit(edgeAddr)
 	}
 	stop()
-	// The ranges move on to the other address: so does the guard.
-	writeFile(t, ranges, otherAddr+"\n"+otherAddr6+"\n")
-	reload(t, p)
-	for from, want := range map[string]int{otherAddr: 0, otherAddr6: 0, edgeAddr: curlTimeout, edgeAddr6: curlTimeout} {
-		eventually(t, "the new ranges", func() error {
-			if got := n.visit(from); got != want {
-				return fmt.Errorf("curl from %s ends with %d, want %d", from, got, want)
-			}
-			return nil
-		})
-	}
+	n.moveOn(p, ranges)
 	if metric(t, p, "sluice_edge_guard") != 1 {
 		t.Error("sluice_edge_guard is not 1")
 	}
@@ -99,6 +89,34 @@ func TestKernelGuard(t *testing.T) {
 	if v := metric(t, p, `sluice_refused_total{cause="outsider"}`); v > 3 {
 		t.Errorf("%v connections of outsiders came as far as accept", v)
 	}
+}
+
+// moveOn writes the other addresses into the file of ranges: the guard moves on with them at a reload.
+func (n *nets) moveOn(p *stand.Proxy, ranges string) {
+	n.t.Helper()
+	writeFile(n.t, ranges, otherAddr+"\n"+otherAddr6+"\n")
+	reload(n.t, p)
+	for from, want := range map[string]int{otherAddr: 0, otherAddr6: 0, edgeAddr: curlTimeout, edgeAddr6: curlTimeout} {
+		eventually(n.t, "the new ranges", func() error {
+			if got := n.visit(from); got != want {
+				return fmt.Errorf("curl from %s ends with %d, want %d", from, got, want)
+			}
+			return nil
+		})
+	}
+}
+
+// A reload gives the guard the file's ranges also where lists are never fetched again.
+func TestKernelGuardWithoutRefreshes(t *testing.T) {
+	n := newNets(t)
+	p, ranges := guarded(t, n, env{"SLUICE_EDGE_GUARD": "required", "SLUICE_EDGE_REFRESH": "off"})
+	eventually(t, "who is inside is served", func() error {
+		if got := n.visit(edgeAddr6); got != 0 {
+			return fmt.Errorf("curl from inside ends with %d", got)
+		}
+		return nil
+	})
+	n.moveOn(p, ranges)
 }
 
 // Without the capabilities the proxy says so once and closes outsiders after accept; told that the guard is required it does not start.

@@ -46,7 +46,7 @@ func TestRangesInIPSet(t *testing.T) {
 			return nil
 		})
 	}
-	for command, set := range map[string]string{"iptables": "sluice-edge4", "ip6tables": "sluice-edge6"} {
+	for command, set := range map[string]string{"iptables": "sluice-edge4-8443", "ip6tables": "sluice-edge6-8443"} {
 		inside("", command, "-A", "INPUT", "!", "-i", "lo", "-p", "tcp", "--syn", "--dport", "8443", "-m", "set", "!", "--match-set", set, "src", "-j", "DROP")
 	}
 	want := map[string]int{edgeAddr: 0, edgeAddr6: 0, otherAddr: curlTimeout, otherAddr6: curlTimeout}
@@ -66,10 +66,13 @@ func TestRangesInIPSet(t *testing.T) {
 // wantSets checks that the sets are those of the last load, and that nothing is left of what they were filled in.
 func wantSets(t testing.TB, sets string) {
 	t.Helper()
-	for _, name := range []string{"sluice-edge4\n", "sluice-edge6\n", "203.0.113.59\n", "2001:db8:3c::/48\n", edgeAddr + "\n"} {
+	for _, name := range []string{"sluice-edge4\n", "sluice-edge6\n", "sluice-edge4-8443\n", "sluice-edge6-8443\n", "203.0.113.59\n", "2001:db8:3c::/48\n", edgeAddr + "\n"} {
 		if !strings.Contains(sets, name) {
 			t.Errorf("the sets lack %s", name)
 		}
+	}
+	if n := strings.Count(sets, "203.0.113.59\n"); n != 2 {
+		t.Errorf("%d sets have the last load's ranges, not all listeners' and the listener's own", n)
 	}
 	for _, gone := range []string{"-new", "198.51.100.0", "203.0.113.58"} {
 		if strings.Contains(sets, gone) {

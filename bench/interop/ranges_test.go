@@ -66,13 +66,15 @@ func (n *nets) must(in, name string, args ...string) string {
 const curlTimeout = 28
 
 // visit asks for the site from an address of the world; the result is curl's exit status.
-func (n *nets) visit(from string) int {
+func (n *nets) visit(from string) int { return n.visitPort(from, 8443) }
+
+func (n *nets) visitPort(from string, port int) int {
 	to := innerAddr
 	if strings.Contains(from, ":") {
 		to = "[" + innerAddr6 + "]"
 	}
 	cmd := exec.Command("ip", "netns", "exec", n.outer, "curl", "-sk", "-o", "/dev/null", "--interface", from, "--connect-timeout", "1", "--max-time", "10",
-		"https://"+to+":8443/")
+		fmt.Sprintf("https://%s:%d/", to, port))
 	_ = cmd.Run()
 	return cmd.ProcessState.ExitCode()
 }
@@ -142,5 +144,82 @@ func TestRangesInTheFirewall(t *testing.T) {
 	sets := n.must("", "ip", "netns", "exec", n.inner, "nft", "list", "table", "inet", "sluice")
 	if strings.Count(sets, "drop") != 1 || strings.Contains(sets, "198.51.100.0") || !strings.Contains(sets, "203.0.113.39") {
 		t.Errorf("the rules are not those loaded last:\n%s", sets)
+	}
+}
+
+// earlierRules are what a release wrote that gave all listeners the same sets.
+const earlierRules = `add table inet sluice
+add set inet sluice edge4 { type ipv4_addr; flags interval; auto-merge; }
+flush set inet sluice edge4
+add element inet sluice edge4 { 192.0.2.2/32 }
+add set inet sluice edge6 { type ipv6_addr; flags interval; auto-merge; }
+flush set inet sluice edge6
+add element inet sluice edge6 { 2001:db8::2/128 }
+add chain inet sluice guard { type filter hook input priority -10; policy accept; }
+flush chain inet sluice guard
+add rule inet sluice guard iif != lo tcp dport 8443 tcp flags & (fin | syn | rst | ack) == syn ip saddr != @edge4 drop
+add rule inet sluice guard iif != lo tcp dport 8443 tcp flags & (fin | syn | rst | ack) == syn ip6 saddr != @edge6 drop
+add rule inet sluice guard iif != lo tcp dport 8444 tcp flags & (fin | syn | rst | ack) == syn ip saddr != @edge4 drop
+add rule inet sluice guard iif != lo tcp dport 8444 tcp flags & (fin | syn | rst | ack) == syn ip6 saddr != @edge6 drop
+`
+
+// Listeners with different ranges: each port is closed to the other's machines, and one that is open to all stays open, after an
+// earlier release's rules too. They are loaded again and again while connections come, and nobody gets in or is lost meanwhile.
+func TestRangesOfEachListener(t *testing.T) {
+	n := newNets(t)
+	binary := os.Getenv("SLUICE_BIN")
+	p, err := stand.StartProxy(shortDir(t), env{"SLUICE_LISTEN": ":8443,:8444", "SLUICE_DRAIN_TIMEOUT": "1s"}, "ip", "netns", "exec", n.inner, binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = p.Stop(patience) }()
+	nft := func(in string, args ...string) string {
+		return n.must(in, "ip", append([]string{"netns", "exec", n.inner, "nft"}, args...)...)
+	}
+	load := func(more string) {
+		cmd := exec.Command(binary, "ranges", "--format", "nft")
+		cmd.Env = []string{
+			"SLUICE_LISTEN=:8443,:8444=haproxy," + innerAddr + ":8444=none", "SLUICE_EDGE=custom", "SLUICE_EDGE_MODE=opaque",
+			"SLUICE_EDGE_RANGES=" + edgeAddr + "," + edgeAddr6 + "," + more,
+		}
+		rules, err := cmd.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		nft(string(rules), "-f", "-")
+	}
+	nft(earlierRules, "-f", "-")
+	eventually(t, "with an earlier release's rules", func() error { // the first packets of IPv6 may wait for the neighbour
+		if got := n.visitPort(edgeAddr6, 8444); got != 0 {
+			return fmt.Errorf("curl ends with %d", got)
+		}
+		return nil
+	})
+	load("198.51.100.0/24")
+	for _, visit := range []struct {
+		from string
+		port int
+		want int
+	}{
+		{edgeAddr, 8443, 0},
+		{edgeAddr6, 8443, 0},
+		{otherAddr, 8443, curlTimeout},
+		{otherAddr6, 8443, curlTimeout},
+		{edgeAddr6, 8444, curlTimeout},
+		{otherAddr6, 8444, curlTimeout}, // HAProxy's is this machine
+		{edgeAddr, 8444, 0},
+		{otherAddr, 8444, 0}, // open to all at this address
+	} {
+		if got := n.visitPort(visit.from, visit.port); got != visit.want {
+			t.Errorf("curl from %s to port %d ends with %d, want %d", visit.from, visit.port, got, visit.want)
+		}
+	}
+	stop := n.keepVisiting("rules are loaded", map[string]int{edgeAddr: 0, otherAddr: curlTimeout, edgeAddr6: 0})
+	for i := range 20 {
+		load(fmt.Sprintf("203.0.113.%d", i))
+	}
+	stop()
+	if rules := nft("", "list", "chain", "inet", "sluice", "guard"); strings.Count(rules, "drop") != 4 || strings.Contains(rules, "@edge4 ") || strings.Contains(rules, "@edge6 ") {
+		t.Errorf("rules of an earlier load are still there:\n%s", rules)
 	}
 }

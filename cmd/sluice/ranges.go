@@ -5,7 +5,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -37,12 +36,12 @@ func (a *app) ranges(c *command, args []string) error {
 	if err != nil {
 		return err
 	}
-	sources, listeners := guarded(cfg)
+	sources, doors := doorsOf(cfg)
 	if *of != "" {
 		if sources, err = ranges.ParseSources(*of); err != nil {
 			return usageError{text: "--of: " + err.Error()}
 		}
-		listeners = nil // whose lists these are not: sets alone
+		doors = nil // whose lists these are not: sets alone
 	}
 	if len(sources) == 0 {
 		return errNoEdge
@@ -53,69 +52,56 @@ func (a *app) ranges(c *command, args []string) error {
 	}
 	var failed error
 	if *refresh || *force {
-		for _, o := range k.Refresh(context.Background(), *force) {
-			if o.Err != nil {
-				failed = errors.Join(failed, fmt.Errorf("%s: %w", o.Source, o.Err))
-			}
-		}
+		failed = refreshed(k.Refresh(context.Background(), *force))
 	}
-	for _, s := range k.States() {
-		if s.BuiltIn {
-			a.complain("warning", fmt.Sprintf("%s is the list that came with the program, as of %s: none is kept in %s", s.Source, s.Taken.Format(time.DateOnly), orNowhere(cfg.StateDir)),
-				"--refresh fetches it; a proxy that runs as a service keeps its own in its SLUICE_STATE_DIR, as /var/lib/sluice: set that here, too")
-		}
-	}
-	if differ(cfg) && *of == "" && *format != ranges.JSON {
-		a.complain("warning", "the listeners have different lists, which are written as one: a firewall with it opens each port to all of them",
-			"the proxy itself, and its guard, tell them apart; for rules of your own, --of writes one list")
-	}
+	a.warnOfBuiltIn(k, cfg.StateDir)
 	// What is in force is written even so: a failed refresh cuts nobody off.
-	err = k.Write(a.out, *format, listeners)
-	if errors.Is(err, ranges.ErrNoListYet) && !*refresh {
-		return hinted{err, "--refresh fetches it; a file must be readable for who runs this"}
+	if err := k.Write(a.out, *format, doors); err != nil {
+		return withHint(errors.Join(failed, err))
 	}
-	if err != nil {
-		return errors.Join(failed, err)
-	}
-	if errors.Is(failed, ranges.ErrShrunk) {
-		return hinted{failed, "look at the list; if it is right, --force takes it"}
+	return withHint(errors.Join(failed, k.Missing()))
+}
+
+// refreshed is what has failed.
+func refreshed(all []ranges.Outcome) (failed error) {
+	for _, o := range all {
+		if o.Err != nil {
+			failed = errors.Join(failed, fmt.Errorf("%s: %w", o.Source, o.Err))
+		}
 	}
 	return failed
 }
 
-func orNowhere(dir string) string {
-	if dir == "" {
-		return "any directory"
+func withHint(err error) error {
+	if errors.Is(err, ranges.ErrShrunk) {
+		return hinted{err, "look at the list; if it is right, --force takes it"}
 	}
-	return dir
+	if _, ok := errors.AsType[*ranges.MissingError](err); ok {
+		return hinted{err, "--refresh fetches it; a file must be there, and this user must be able to read it and SLUICE_STATE_DIR"}
+	}
+	return err
 }
 
-// guarded are the listeners that have ranges, and the sources of them all.
-func guarded(cfg *config.Config) (sources []ranges.Source, listeners []netip.AddrPort) {
+// doorsOf are the listeners whose ports are known, and the sources of them all.
+func doorsOf(cfg *config.Config) (sources []ranges.Source, doors []ranges.Door) {
 	for i, e := range cfg.Edges {
-		if e.Ranges == nil {
-			continue
-		}
 		if cfg.Listen[i].Port() != 0 {
-			listeners = append(listeners, cfg.Listen[i])
+			doors = append(doors, ranges.Door{Listener: cfg.Listen[i], Sources: e.Ranges})
 		}
-		for _, s := range e.Ranges {
-			if !slices.ContainsFunc(sources, func(o ranges.Source) bool { return o.Name == s.Name }) {
-				sources = append(sources, s)
-			}
-		}
+		sources = append(sources, e.Ranges...)
 	}
-	return sources, listeners
+	return ranges.Distinct(sources), doors
 }
 
-// differ says whether there are listeners whose lists are not the same.
-func differ(cfg *config.Config) bool {
-	var keys []string
-	for _, e := range cfg.Edges {
-		if e.Ranges != nil {
-			keys = append(keys, ranges.Key(e.Ranges))
+// warnOfBuiltIn says which lists are old because none is kept where this user looks: the proxy may run with a directory of its own.
+func (a *app) warnOfBuiltIn(k *ranges.Keeper, dir string) {
+	if dir == "" {
+		dir = "any directory"
+	}
+	for _, s := range k.States() {
+		if s.BuiltIn {
+			a.complain("warning", fmt.Sprintf("%s is the list that came with the program, as of %s: none is kept in %s", s.Source, s.Taken.Format(time.DateOnly), dir),
+				"--refresh fetches it; a proxy that runs as a service keeps its own in its SLUICE_STATE_DIR, as /var/lib/sluice: set that here, too")
 		}
 	}
-	slices.Sort(keys)
-	return len(slices.Compact(keys)) > 1
 }

@@ -152,7 +152,8 @@ var settings = []setting{
 	{
 		name: "EDGE_REFRESH", section: sectionEdge, takes: "10m to 720h, or off",
 		text: "How often lists of ranges are fetched again. The first time is after the listeners are open. A list that cannot be had, or that looks wrong (empty, a web page, the whole internet, " +
-			"less than half of what it was), changes nothing; the last good one is kept in `SLUICE_STATE_DIR`, and a dated one comes with the program.",
+			"less than half of what it was), changes nothing; the last good one is kept in `SLUICE_STATE_DIR`, and a dated one comes with the program. " +
+			"A reload looks again at once; with `off` it reads files and what lies in `SLUICE_STATE_DIR` again, and asks no publisher.",
 		show: func(c *Config) string {
 			if c.EdgeRefresh == 0 {
 				return "off"

@@ -23,21 +23,31 @@ func keeperOf(t *testing.T, text string) *Keeper {
 	return k
 }
 
-func written(t *testing.T, k *Keeper, format string, listeners ...string) string {
+// doorAt is a listener that is open to the ranges named; none: to everybody.
+func doorAt(t *testing.T, listener, ranges string) Door {
+	t.Helper()
+	d := Door{Listener: netip.MustParseAddrPort(listener)}
+	if ranges != "" {
+		var err error
+		if d.Sources, err = ParseSources(ranges); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return d
+}
+
+func written(t *testing.T, k *Keeper, format string, doors ...Door) string {
 	t.Helper()
 	var b bytes.Buffer
-	var list []netip.AddrPort
-	for _, l := range listeners {
-		list = append(list, netip.MustParseAddrPort(l))
-	}
-	if err := k.Write(&b, format, list); err != nil {
+	if err := k.Write(&b, format, doors); err != nil {
 		t.Fatal(err)
 	}
 	return b.String()
 }
 
 func TestFormats(t *testing.T) {
-	k := keeperOf(t, "198.51.100.0/24,192.0.2.0/24,2001:db8::/32")
+	const text = "198.51.100.0/24,192.0.2.0/24,2001:db8::/32"
+	k := keeperOf(t, text)
 	if got := written(t, k, Plain); got != "192.0.2.0/24\n198.51.100.0/24\n2001:db8::/32\n" {
 		t.Errorf("plain: %q", got)
 	}
@@ -52,11 +62,16 @@ func TestFormats(t *testing.T) {
 	if err := json.Unmarshal([]byte(written(t, k, JSON)), &back); err != nil || len(back.V4) != 2 || len(back.V6) != 1 || back.Sources[0].Name != given {
 		t.Errorf("json: %+v, %v", back, err)
 	}
-	nft := written(t, k, NFT, "[::]:443", "0.0.0.0:444", "192.0.2.7:445", "[2001:db8::7]:446")
+	var doors []Door
+	for _, l := range []string{"[::]:443", "0.0.0.0:444", "192.0.2.7:445", "[2001:db8::7]:446"} {
+		doors = append(doors, doorAt(t, l, text))
+	}
+	nft := written(t, k, NFT, doors...)
 	for _, want := range []string{
 		"flush set inet sluice edge4\nadd element inet sluice edge4 { 192.0.2.0/24, 198.51.100.0/24 }\n",
-		"add element inet sluice edge6 { 2001:db8::/32 }\n", "guard iif != lo tcp dport 443 tcp flags & (fin | syn | rst | ack) == syn ip saddr != @edge4 drop\n",
-		"guard iif != lo tcp dport 443 tcp flags & (fin | syn | rst | ack) == syn ip6 saddr != @edge6 drop\n",
+		"flush set inet sluice edge4-443\nadd element inet sluice edge4-443 { 192.0.2.0/24, 198.51.100.0/24 }\n",
+		"add element inet sluice edge6 { 2001:db8::/32 }\n", "guard iif != lo tcp dport 443 tcp flags & (fin | syn | rst | ack) == syn ip saddr != @edge4-443 drop\n",
+		"guard iif != lo tcp dport 443 tcp flags & (fin | syn | rst | ack) == syn ip6 saddr != @edge6-443 drop\n",
 		"guard iif != lo tcp dport 444 tcp", "guard iif != lo ip daddr 192.0.2.7 tcp dport 445 tcp", "guard iif != lo ip6 daddr 2001:db8::7 tcp dport 446 tcp",
 	} {
 		if !strings.Contains(nft, want) {
@@ -85,11 +100,30 @@ func TestNothingIsWrittenOfNothing(t *testing.T) {
 	k := keeperOf(t, "https://127.0.0.1:1/list")
 	for _, f := range Formats() {
 		var b bytes.Buffer
-		if err := k.Write(&b, f, []netip.AddrPort{netip.MustParseAddrPort("[::]:443")}); !errors.Is(err, ErrEmpty) || b.Len() > 0 {
+		if err := k.Write(&b, f, []Door{doorAt(t, "[::]:443", "192.0.2.0/24")}); !errors.Is(err, ErrEmpty) || b.Len() > 0 {
 			t.Errorf("%s: %q, %v", f, b.String(), err)
 		}
 	}
 	if err := keeperOf(t, "192.0.2.0/24").Write(&bytes.Buffer{}, "csv", nil); err == nil {
 		t.Error("there is a format csv")
+	}
+}
+
+// A firewall gets nothing rather than a part; people get what there is.
+func TestNothingIsWrittenOfAPart(t *testing.T) {
+	k := keeperOf(t, "192.0.2.0/24,https://127.0.0.1:1/list")
+	for f, want := range map[string]bool{Plain: true, JSON: true, NFT: false, IPSet: false} {
+		var b bytes.Buffer
+		err := k.Write(&b, f, []Door{doorAt(t, "[::]:443", "192.0.2.0/24")})
+		_, missing := errors.AsType[*MissingError](err)
+		if missing == want || (b.Len() > 0) != want {
+			t.Errorf("%s: %q, %v", f, b.String(), err)
+		}
+	}
+	if err := k.Missing(); err == nil || !strings.Contains(err.Error(), "https://127.0.0.1:1/list") {
+		t.Errorf("what is missing: %v", err)
+	}
+	if err := keeperOf(t, "192.0.2.0/24").Missing(); err != nil {
+		t.Error(err)
 	}
 }

@@ -133,11 +133,20 @@ func (k *Keeper) publish() {
 // Refresh asks every source that changes. A list that is refused, or cannot be had, leaves the last good one in force. With
 // force a list may shrink by more than half.
 func (k *Keeper) Refresh(ctx context.Context, force bool) []Outcome {
+	return k.refreshThose(ctx, force, (*Source).Changes)
+}
+
+// Reread takes over what lies on this machine: lists that somebody else has put into the state directory, and files. No publisher is asked.
+func (k *Keeper) Reread() []Outcome {
+	k.reload()
+	return k.refreshThose(context.Background(), false, func(s *Source) bool { return s.Path != "" })
+}
+
+func (k *Keeper) refreshThose(ctx context.Context, force bool, which func(*Source) bool) (all []Outcome) {
 	k.refreshing.Lock()
 	defer k.refreshing.Unlock()
-	var all []Outcome
 	for i := range k.lists {
-		if s := k.lists[i].source; s.Changes() {
+		if which(&k.lists[i].source) {
 			all = append(all, k.refresh(ctx, i, force))
 		}
 	}
@@ -191,19 +200,6 @@ func (k *Keeper) reload() {
 		}
 	}
 	k.publish()
-}
-
-// Reread takes over what is on disk by now, files and lists that somebody else has put into the state directory, and asks nobody. Any goroutine.
-func (k *Keeper) Reread() (all []Outcome) {
-	k.reload()
-	k.refreshing.Lock()
-	defer k.refreshing.Unlock()
-	for i := range k.lists {
-		if k.lists[i].source.Path != "" {
-			all = append(all, k.refresh(context.Background(), i, false))
-		}
-	}
-	return all
 }
 
 // take replaces a list by a newer one.

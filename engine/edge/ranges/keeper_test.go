@@ -433,3 +433,22 @@ func TestListFromTheFuture(t *testing.T) {
 		t.Errorf("taken in %v", time.Until(taken))
 	}
 }
+
+// Sources that people read the same are not the same: two queries of one URL, and two lists of given ranges.
+func TestDistinct(t *testing.T) {
+	var all []Source
+	for _, text := range []string{"https://h/l?zone=a,https://h/l?zone=b", "192.0.2.0/24", "192.0.2.0/24,https://h/l?zone=b", "198.51.100.0/24", "cloudflare", "cloudflare"} {
+		s, err := ParseSources(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, s...)
+	}
+	once := Distinct(all)
+	if got, want := Text(once), "https://h/l?...,https://h/l?...,192.0.2.0/24,198.51.100.0/24,cloudflare"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if once[0].URLs[0] == once[1].URLs[0] {
+		t.Error("one of the two queries is there twice")
+	}
+}

@@ -29,7 +29,7 @@ type Source struct {
 	taken    time.Time      // its date
 }
 
-// String writes the source as SLUICE_EDGE_RANGES takes it, but for a URL's query.
+// String writes the source as SLUICE_EDGE_RANGES takes it, but for a URL's query, without which it tells nobody apart.
 func (s *Source) String() string {
 	switch {
 	case s.Path != "":
@@ -54,9 +54,22 @@ func WithoutQuery(url string) string {
 // Key tells sources from others, other queries among them.
 func Key(sources []Source) (key string) {
 	for i := range sources {
-		key += sources[i].Name + "=" + sources[i].String() + ","
+		key += sources[i].key() + ","
 	}
 	return key
+}
+
+// key tells a source from others: ranges that were given have all the same name, and URLs with different queries the same text.
+func (s *Source) key() string { return s.Name + "=" + s.String() }
+
+// Distinct gives every source once.
+func Distinct(sources []Source) (all []Source) {
+	for i := range sources {
+		if !slices.ContainsFunc(all, func(o Source) bool { return o.key() == sources[i].key() }) {
+			all = append(all, sources[i])
+		}
+	}
+	return all
 }
 
 // Text writes sources as SLUICE_EDGE_RANGES takes them, but for the queries of URLs.
