@@ -36,12 +36,17 @@ type Guard struct {
 	in      map[netip.Prefix]bool
 }
 
+var errNotAllowed = fmt.Errorf("bpf: %w: it takes CAP_BPF and CAP_NET_ADMIN, and a system that lets containers use bpf", unix.EPERM)
+
 // NewGuard loads a guard that lets nobody in. Close must be called.
 func NewGuard() (_ *Guard, err error) {
 	g := &Guard{in: map[netip.Prefix]bool{}}
 	defer func() {
 		if err != nil {
 			_ = g.Close()
+		}
+		if errors.Is(err, unix.EPERM) {
+			err = errNotAllowed // the library's words are advice for programmers
 		}
 	}()
 	if g.v4, err = newTrie("sluice_v4", netip.IPv4Unspecified()); err != nil {

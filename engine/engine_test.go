@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"sluice/bench/client"
 	"sluice/bench/stand"
@@ -177,7 +180,9 @@ func TestShadows(t *testing.T) {
 		mustRead(t, f, hello[:100])
 		_ = s.SetLinger(0)
 		_ = s.Close()
-		_, _ = io.ReadAll(f)
+		if _, err := io.ReadAll(f); !errors.Is(err, unix.ECONNRESET) {
+			t.Errorf("the front sees %v, want a reset", err)
+		}
 	})
 	p.eventually("no place at the front is taken", func() bool { return p.places.Used() <= 2 })
 }

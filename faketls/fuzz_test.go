@@ -105,15 +105,15 @@ func FuzzFlight(f *testing.F) {
 	})
 }
 
-// FuzzName: names are equal when they are after their letters have been made small.
+// FuzzName: a name in small letters differs in the case of ASCII alone, and stays as it is.
 func FuzzName(f *testing.F) {
-	f.Add([]byte("Front.Example"), "front.example")
-	f.Add([]byte("a\xc3\x84"), "a\xc3\xa4")
-	f.Add([]byte("@[`{"), "@[`{")
-	f.Fuzz(func(t *testing.T, name []byte, other string) {
+	f.Add([]byte("Front.Example"))
+	f.Add([]byte("a\xc3\x84"))
+	f.Add([]byte("@[`{"))
+	f.Fuzz(func(t *testing.T, name []byte) {
 		small := string(AppendLower(nil, name))
-		if EqualName(name, other) != (small == other) || !EqualName(name, small) || len(small) != len(name) {
-			t.Errorf("%q is %q in small letters; %q", name, small, other)
+		if string(AppendLower(nil, []byte(small))) != small || len(small) != len(name) || strings.ContainsAny(small, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") {
+			t.Errorf("%q is %q in small letters", name, small)
 		}
 		if utf8.Valid(name) && !strings.EqualFold(small, string(name)) {
 			t.Errorf("%q in small letters is %q", name, small)

@@ -22,7 +22,7 @@ type Hello struct {
 	Message []byte
 	// Random is the client's random, the digest within, and SessionID what the flight echoes: 32 bytes each.
 	Random, SessionID []byte
-	// Name is the server name (SNI) as sent, in any case and of any bytes: compare it with [EqualName] or by way of [AppendLower].
+	// Name is the server name (SNI) as sent, in any case and of any bytes: compare it by way of [AppendLower].
 	Name []byte
 	// CipherSuites is the offered list, two bytes each, GREASE included, at least one of TLS 1.3 among them.
 	CipherSuites []byte

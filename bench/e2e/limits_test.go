@@ -97,7 +97,7 @@ func TestDescriptorsRunOut(t *testing.T) {
 		total += n
 	}
 	var old unix.Rlimit
-	tight := unix.Rlimit{Cur: uint64(total), Max: 20000}
+	tight := unix.Rlimit{Cur: uint64(total)}
 	if err := unix.Prlimit(r.proxy.PID(), unix.RLIMIT_NOFILE, nil, &old); err != nil {
 		t.Fatal(err)
 	}
@@ -123,6 +123,15 @@ func TestDescriptorsRunOut(t *testing.T) {
 	}
 	eventually(t, "a new session", func() error { return tryOne(r) })
 	alive(t, r, sessions)
+	someOf(t, r.proxy, "sluice_engine_restarts_total")
+}
+
+// someOf fails the test if nothing of that kind has been counted: then what it is about has not happened.
+func someOf(t testing.TB, p *stand.Proxy, family string) {
+	t.Helper()
+	if n, err := p.SumMetric(family); err != nil || n == 0 {
+		t.Errorf("%s is %v, %v", family, n, err)
+	}
 }
 
 func alive(t testing.TB, r *rig, sessions []*client.Conn) {
@@ -166,6 +175,8 @@ func TestPipesRunOut(t *testing.T) {
 		_ = c.Close()
 		t.Logf("a client beside those who do not read took %v for 8 MiB", time.Since(began))
 	}
+	someOf(t, r.proxy, "sluice_pipe_exhausted_total")
+	someOf(t, r.proxy, "sluice_pipe_reclaimed_total")
 	for i, c := range all[:20] {
 		if err := stand.CheckStream(c, uint64(i), 16<<20); err != nil {
 			t.Errorf("client %d after its stall: %v", i, err)

@@ -110,13 +110,3 @@ var Groups = []Group{
 		{"uname", unix.SYS_UNAME, seen},
 	}},
 }
-
-// Names are all calls of the list, group after group.
-func Names() (names []string) {
-	for _, g := range Groups {
-		for _, c := range g.Calls {
-			names = append(names, c.Name)
-		}
-	}
-	return names
-}

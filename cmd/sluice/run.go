@@ -64,7 +64,7 @@ type service struct {
 // complete gives a trial its secret, the same one at every reload.
 func (s *service) complete(cfg *config.Config) *config.Config {
 	for _, w := range cfg.Warnings {
-		s.log.Warn(w.Text, slog.String("variable", w.Variable))
+		s.log.Warn(w.Text, attributes(w)...)
 	}
 	if !cfg.Trial {
 		return cfg
@@ -137,6 +137,15 @@ func (s *service) opened() {
 	s.tell(admin.Ready)
 }
 
+// attributes are whose problem it is, and what to do about it.
+func attributes(p config.Problem) (attrs []any) {
+	attrs = append(attrs, slog.String("variable", p.Variable))
+	if p.Hint != "" {
+		attrs = append(attrs, slog.String("hint", p.Hint))
+	}
+	return attrs
+}
+
 // reload reads the configuration again, files included, and keeps the one in force on any error.
 func (s *service) reload() {
 	var now unix.Timespec
@@ -148,7 +157,7 @@ func (s *service) reload() {
 	var problems config.Problems
 	if errors.As(err, &problems) {
 		for _, p := range problems {
-			s.log.Error("reload refused, everything stays as it was", slog.String("variable", p.Variable), slog.String("error", p.Text))
+			s.log.Error("reload refused, everything stays as it was", append(attributes(p), slog.String("error", p.Text))...)
 		}
 		return
 	}
@@ -212,11 +221,13 @@ func withBindHint(err error) error {
 	case errors.Is(err, syscall.EACCES) && errors.As(err, &op) && op.Net == "unix":
 		return hinted{err, "this user must be able to write in the folder of SLUICE_ADMIN_LISTEN's socket"}
 	case errors.Is(err, syscall.EACCES):
-		return hinted{err, "ports below 1024 need root or CAP_NET_BIND_SERVICE; SLUICE_LISTEN=:8443 does not"}
+		return hinted{err, "ports below 1024 need root or CAP_NET_BIND_SERVICE; 8443 does not (SLUICE_LISTEN, SLUICE_ADMIN_LISTEN)"}
 	case errors.Is(err, syscall.EADDRINUSE):
 		return hinted{err, "another program has that port: stop it, or change SLUICE_LISTEN or SLUICE_ADMIN_LISTEN"}
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return hinted{err, "SLUICE_LISTEN must name an address of this machine, or none: :8443"}
+		return hinted{err, "SLUICE_LISTEN and SLUICE_ADMIN_LISTEN must name an address of this machine, or none: :8443"}
+	case errors.Is(err, syscall.ENOENT) && errors.As(err, &op) && op.Net == "unix":
+		return hinted{err, "the folder of SLUICE_ADMIN_LISTEN's socket must be there"}
 	}
 	return err
 }

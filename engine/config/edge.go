@@ -258,11 +258,17 @@ func (in *input) checkEdge(c *Config) {
 	if c.EdgeGuard == GuardRequired && e.Outsiders == ToFront {
 		in.problem(Prefix+"EDGE_GUARD", "is required, and "+Prefix+"EDGE_OUTSIDERS=front lets outsiders in", "use one of the two")
 	}
+	if c.EdgeGuard == GuardRequired && !slices.ContainsFunc(c.Edges, func(e Edge) bool { return e.Mode != Preserved }) {
+		in.problem(Prefix+"EDGE_GUARD", "is required, and clients connect from anywhere: there is nothing to guard", "set "+Prefix+"EDGE, or "+Prefix+"EDGE_GUARD=auto")
+	}
 	for i := range c.Edges {
 		if c.Edges[i].Profile == customEdge && p.name != customEdge {
 			in.problem(Prefix+"LISTEN", fmt.Sprintf("%s: custom says nothing by itself", c.Listen[i]), "set "+Prefix+"EDGE=custom, and name the others here")
 		}
-		if e := &c.Edges[i]; e.Mode == Proxied && e.Ranges == nil {
+		if c.EdgeGuard == GuardRequired && c.Edges[i].Mode != Preserved && c.Edges[i].Ranges == nil {
+			in.problem(Prefix+"EDGE_GUARD", fmt.Sprintf("is required, and %s has no ranges to guard", c.Listen[i]), "give it ranges, or set "+Prefix+"EDGE_GUARD=auto")
+		}
+		if e := &c.Edges[i]; e.Mode != Preserved && e.Ranges == nil {
 			hint := profiles[slices.Index(profileNames, e.Profile)].hint
 			switch {
 			case e.Profile != c.Edge.Profile:
@@ -270,7 +276,11 @@ func (in *input) checkEdge(c *Config) {
 			case hint == "":
 				hint = "give the addresses it connects from"
 			}
-			in.warn(Prefix+"EDGE_RANGES", fmt.Sprintf("holds nothing: whoever reaches %s is believed about the client's address", c.Listen[i]), hint)
+			text := "holds nothing: whoever reaches %s is believed about the client's address"
+			if e.Mode == Opaque {
+				text = "holds nothing: whoever reaches %s is let in as if by the load balancer"
+			}
+			in.warn(Prefix+"EDGE_RANGES", fmt.Sprintf(text, c.Listen[i]), hint)
 		}
 	}
 }

@@ -161,6 +161,12 @@ func (in *input) checkAdmin(c *Config) {
 		in.warn(Prefix+"ADMIN_TOKEN", "has no effect: no admin address is served", "")
 	}
 	a, err := netip.ParseAddrPort(c.AdminListen)
+	shares := func(l netip.AddrPort) bool {
+		return l.Port() == a.Port() && (l.Addr() == a.Addr() || l.Addr().IsUnspecified() || a.Addr().IsUnspecified())
+	}
+	if err == nil && a.Port() != 0 && slices.ContainsFunc(c.Listen, shares) {
+		in.problem(Prefix+"ADMIN_LISTEN", fmt.Sprintf("is where clients are taken: %sLISTEN has port %d, too", Prefix, a.Port()), "use another port")
+	}
 	switch {
 	case err != nil || a.Addr().IsLoopback():
 	case c.AdminToken == "":

@@ -146,7 +146,7 @@ var settings = []setting{
 		otherwise: "the product's", example: "10.0.0.0/24,10.0.1.0/24",
 		text: "From which addresses the load balancer connects, in the modes `proxy` and `opaque`. Nobody else gets in, and nobody else's PROXY header is believed. " +
 			"A list is one range a line, or AWS's ip-ranges.json.\n\n" +
-			"`none` lets everybody in. Then close the port by other means: `sluice ranges --format nft` writes the rules.",
+			"`none` lets everybody in. Then close the port by other means. (To leave it to a firewall with the same lists keep them here, with `SLUICE_EDGE_GUARD=off`: `sluice ranges --format nft` writes the rules.)",
 		show: func(c *Config) string { return showRanges(c.Edge.Ranges) },
 	},
 	{
