@@ -11,7 +11,8 @@ const pageHead = `# Metrics
 <!-- Generated from the catalogue in engine/metric by "go generate ./engine/metric"; do not edit. -->
 
 The admin listener (` + "`SLUICE_ADMIN_LISTEN`" + `) serves these families under ` + "`/metrics`" + ` in the Prometheus text format. Sizes are in bytes and
-times in seconds. No label ever carries a client's address, a server name or a secret.
+times in seconds. No label ever carries a client's address, a server name or a secret. [What the results mean](results.md), and what to do about
+them, is a page of its own.
 
 | metric | type | labels | meaning |
 |---|---|---|---|
