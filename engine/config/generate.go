@@ -67,6 +67,10 @@ func defaultText(s setting, def map[string]string) string {
 const sampleIntro = `# Settings of Sluice, for systemd's EnvironmentFile= and for container engines' --env-file.
 # Generated from engine/config/table.go; docs/configuration.md says more. Everything is commented out: take away the # of
 # what you want to change. No quotes, and no comment behind a value.
+#
+# Each can also be given as a file that has the value, by the same name with _FILE at its end; SIGHUP reads those again. That is the place for
+# the secret:
+#SLUICE_SECRET_FILE=/etc/sluice/secret
 `
 
 const sampleWidth = 110
