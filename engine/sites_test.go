@@ -291,7 +291,7 @@ func (p *proxy) parked() (n int) {
 // exchange carries bytes between c and another address, where early was said already, and closes c.
 func exchange(c net.Conn, addr string, early []byte) {
 	defer c.Close()
-	back, err := net.Dial("tcp", addr)
+	back, err := net.DialTimeout("tcp", addr, 2*time.Second)
 	if err != nil {
 		return
 	}

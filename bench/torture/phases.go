@@ -52,7 +52,7 @@ func (t *trial) phaseDuring() error {
 	}
 	for i, n := range []*newcomers{t.clients, t.visitors} {
 		t.count(i, n.next())
-		if d := t.result.during[i]; d.failed == 0 && d.ok > 0 && t.hurt(i) && !t.fault.deadly {
+		if d := t.result.during[i]; d.failed == 0 && d.ok > 0 && t.hurt(i) && !t.fault.deadly && !t.fault.partly {
 			t.problemf("all %s were served meanwhile: the fault did nothing to them", kinds[i])
 		}
 	}

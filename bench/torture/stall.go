@@ -21,7 +21,7 @@ var stallFaults = []fault{
 	},
 	{
 		name: "stall-accept", about: "the thread of one accepting loop stands still; no session is on it",
-		hurts: victims{clients: true, strangers: true}, prepare: withManager, strike: stall("accept"),
+		hurts: victims{clients: true, strangers: true}, partly: true, prepare: withManager, strike: stall("accept"),
 	},
 }
 
