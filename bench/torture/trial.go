@@ -35,6 +35,8 @@ type fault struct {
 	after func(t *trial) error
 	// deadly faults end the proxy, and with it all sessions.
 	deadly bool
+	// partly: who comes to what is at fault waits for it, and others are served all the while.
+	partly bool
 }
 
 // trial is one fault's turn.
