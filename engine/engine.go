@@ -343,7 +343,6 @@ func (e *Engine) Reload(cfg *config.Config) error {
 	}
 	old := e.live.Load()
 	if e.run != nil {
-		e.startSites(l)
 		e.startKeepers(l, old)
 	}
 	e.live.Store(l)
@@ -351,6 +350,7 @@ func (e *Engine) Reload(cfg *config.Config) error {
 		old.stop()
 	}
 	if e.run != nil {
+		e.startSites(l) // now, and not before: a look that comes back is to meet its own front, not the last one
 		e.guardedFor.Store(nil)
 		e.guardListeners() // and the ticker looks again
 	}
