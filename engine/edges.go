@@ -153,8 +153,11 @@ func (e *Engine) rereadKeeper(k *keeper) {
 
 func (e *Engine) tellKeeper(k *keeper) {
 	for _, s := range k.States() {
-		e.log.Info("connections are taken from these ranges alone", slog.String("source", s.Source), slog.Int("prefixes", s.Prefixes),
-			slog.Time("as_of", s.Taken))
+		attrs := []any{slog.String("source", s.Source), slog.Int("prefixes", s.Prefixes)}
+		if !s.Taken.IsZero() { // the settings' own have no date
+			attrs = append(attrs, slog.Time("as_of", s.Taken))
+		}
+		e.log.Info("connections are taken from these ranges alone", attrs...)
 	}
 	if k.Set().Len() == 0 {
 		e.log.Warn("no range is known yet, and everybody is shut out until the list has been fetched")

@@ -2,7 +2,7 @@
 //
 // The rules of this command line: output goes to standard output and everything else to standard error; an error is one
 // line "sluice: error: ...", lower case and without a full stop, and where something helps, "sluice: hint: ..." follows; the
-// exit status is 78 for a wrong configuration, 2 for a wrong command line and 1 for all else.
+// exit status is 78 for a wrong configuration, 64 for a wrong command line and 1 for all else.
 package main
 
 import (
@@ -16,10 +16,11 @@ import (
 	"sluice/engine/config"
 )
 
-// Exit statuses. 78 is EX_CONFIG of sysexits.h, which service managers can be told not to retry.
+// Exit statuses. Those of wrong words are EX_USAGE and EX_CONFIG of sysexits.h, which service managers can be told not to retry. 2 is how Go ends
+// a program that is broken or that SIGABRT is sent to, as a service manager does when its reports stay away: that is to be tried again.
 const (
 	exitFailure = 1
-	exitUsage   = 2
+	exitUsage   = 64
 	exitConfig  = 78
 )
 
@@ -67,8 +68,11 @@ func (a *app) dispatch(args []string) error {
 		return errUsageShown
 	}
 	name := args[0]
-	if name == "-h" || name == "-help" || name == "--help" {
+	switch name {
+	case "-h", "-help", "--help":
 		name = "help"
+	case "-version", "--version":
+		name = "version"
 	}
 	for _, c := range commands {
 		if c.name == name {

@@ -18,8 +18,12 @@ import (
 	"sluice/engine/config"
 )
 
-// lastWords is how long the end may take for what is still to be logged.
-const lastWords = time.Second
+const (
+	// lastWords is how long the end may take for what is still to be logged.
+	lastWords = time.Second
+	// stopTime is what the end may take at most, besides the time that sessions are given.
+	stopTime = 10 * time.Second
+)
 
 // run carries clients until SIGTERM or SIGINT, and reloads on SIGHUP.
 func (a *app) run(c *command, args []string) error {
@@ -119,7 +123,7 @@ func (s *service) serve() error {
 			case ctx.Err() != nil:
 				return errors.New("stopped at once by a second signal")
 			default:
-				s.tell(admin.Stopping)
+				s.tell(admin.Stopping(s.cfg.DrainTimeout + stopTime))
 				stop()
 			}
 		}

@@ -11,12 +11,16 @@ import (
 // States for [Notify], as sd_notify(3) names them.
 const (
 	Ready    = "READY=1"
-	Stopping = "STOPPING=1"
 	Watchdog = "WATCHDOG=1"
 )
 
 // Status is the state that sets the line shown by "systemctl status".
 func Status(text string) string { return "STATUS=" + oneLine(text) }
+
+// Stopping is the state that begins the end, which may take so long: also longer than the manager's own limit.
+func Stopping(limit time.Duration) string {
+	return "STOPPING=1\nEXTEND_TIMEOUT_USEC=" + strconv.FormatInt(limit.Microseconds(), 10)
+}
 
 // Reloading is the state that begins a reload; [Ready] ends it. monotonic is CLOCK_MONOTONIC's reading, which systemd 253 and
 // later compares with its own; older ones ignore it.

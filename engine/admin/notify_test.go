@@ -30,7 +30,7 @@ func TestNotify(t *testing.T) {
 			m := manager(t, socket)
 			for _, want := range []string{
 				Ready,
-				Stopping,
+				Stopping(30 * time.Second),
 				Watchdog,
 				Status("12 relays"),
 				Reloading(90*time.Second + 1500*time.Nanosecond),
@@ -52,7 +52,7 @@ func TestNotify(t *testing.T) {
 func TestStates(t *testing.T) {
 	for got, want := range map[string]string{
 		Ready:                             "READY=1",
-		Stopping:                          "STOPPING=1",
+		Stopping(45 * time.Second):        "STOPPING=1\nEXTEND_TIMEOUT_USEC=45000000",
 		Watchdog:                          "WATCHDOG=1",
 		Status("two\nlines"):              "STATUS=two; lines",
 		Reloading(90 * time.Second):       "RELOADING=1\nMONOTONIC_USEC=90000000",

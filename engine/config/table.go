@@ -250,7 +250,8 @@ var settings = []setting{
 
 	{
 		name: "DRAIN_TIMEOUT", section: sectionProcess, takes: "0 to 24h",
-		text: "On SIGTERM or SIGINT no new connections are taken, and sessions may go on for so long. A second signal ends the process at once.",
+		text: "On SIGTERM or SIGINT no new connections are taken, and sessions may go on for so long. A second signal ends the process at once. " +
+			"The proxy asks systemd for the time that it takes; other managers have a limit of their own (`docker stop --timeout`), which is to be longer.",
 		show: func(c *Config) string { return formatDuration(c.DrainTimeout) },
 	},
 	{
