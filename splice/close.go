@@ -2,8 +2,6 @@ package splice
 
 import (
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // sinkFailed notes that half h's sink no longer takes anything. What the sink had still sent may lie unread in the kernel (a
@@ -129,9 +127,8 @@ func (l *Loop) expire(r *relay) {
 			l.end(r, Idle)
 		}
 	case l.now < r.deadline:
-	case r.state == dialing && r.side[upstream].fd >= 0:
-		l.dialFailed(r, r.dial.next-1, unix.ETIMEDOUT)
-		l.dialNext(r)
+	case r.state == dialing:
+		l.dialLate(r)
 	case r.state == open:
 		l.end(r, Stalled)
 	}

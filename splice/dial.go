@@ -24,10 +24,8 @@ func (l *Loop) dialNext(r *relay) {
 		i := d.next
 		d.next++
 		d.started = l.clock()
-		err := l.connect(r, d.at(i))
+		err := l.try(r)
 		if err == 0 {
-			r.deadline = l.now + int64(l.cfg.Dial)
-			l.watch(r)
 			return
 		}
 		l.dialFailed(r, i, err)
@@ -37,6 +35,40 @@ func (l *Loop) dialNext(r *relay) {
 		}
 	}
 	l.giveUp(r, DialFailed)
+}
+
+// busyPause is how long a relay waits before it asks again at a unix socket that has no room in its backlog.
+const busyPause = 100 * time.Millisecond
+
+// try connects to the address whose turn it is; 0 means that this is under way or done. A unix socket whose backlog is full is asked again
+// until the time to dial is over: a TCP connect waits there, too.
+func (l *Loop) try(r *relay) unix.Errno {
+	d := r.dial
+	err, deadline := l.connect(r, d.at(d.next-1)), d.started+int64(l.cfg.Dial)
+	if err == unix.EAGAIN && d.path != "" {
+		if l.now >= deadline {
+			return unix.ETIMEDOUT
+		}
+		l.closeUpstream(r)
+		err, deadline = 0, min(deadline, l.now+int64(busyPause))
+	}
+	if err == 0 {
+		r.deadline = deadline
+		l.watch(r)
+	}
+	return err
+}
+
+// dialLate acts when the time to dial, or to wait for room, is over.
+func (l *Loop) dialLate(r *relay) {
+	err := unix.ETIMEDOUT
+	if r.side[upstream].fd < 0 {
+		if err = l.try(r); err == 0 {
+			return
+		}
+	}
+	l.dialFailed(r, r.dial.next-1, err)
+	l.dialNext(r)
 }
 
 // giveUp ends a relay that has no upstream. One without a client stays for its owner to hear of it and to drop or adopt it.
@@ -50,11 +82,15 @@ func (l *Loop) giveUp(r *relay, c Cause) {
 }
 
 func (l *Loop) dialFailed(r *relay, i int, err unix.Errno) {
+	l.closeUpstream(r)
+	r.owner.Dialed(r.dial.addr(i), err, time.Duration(l.clock()-r.dial.started))
+}
+
+func (l *Loop) closeUpstream(r *relay) {
 	if s := &r.side[upstream]; s.fd >= 0 {
 		sysClose(s.fd)
 		*s = side{fd: -1}
 	}
-	r.owner.Dialed(r.dial.addr(i), err, time.Duration(l.clock()-r.dial.started))
 }
 
 // connect opens a non-blocking socket and starts its connect; 0 means that it is under way or done.

@@ -204,7 +204,7 @@ func (l *Loop) adopt(r *relay, o *order) {
 	l.stats.Shadows.Add(-1)
 	r.id = 0
 	r.side[client].fd = int32(o.client)
-	if r.state == dialing && r.side[upstream].fd < 0 { // no address answered
+	if r.state == dialing && r.deadline == 0 { // no address answered
 		l.end(r, r.cause)
 		return
 	}

@@ -378,6 +378,104 @@ func TestDialing(t *testing.T) {
 	})
 }
 
+// A unix socket whose backlog is full has those wait who come, as one of TCP has.
+func TestUnixBacklogIsFull(t *testing.T) {
+	l := startLoop(t, Config{Dial: 700 * time.Millisecond})
+	for name, shadow := range map[string]bool{"client": false, "shadow": true} {
+		t.Run(name, func(t *testing.T) {
+			path, c, o := filepath.Join(t.TempDir(), "front.sock"), (*net.TCPConn)(nil), newOwner()
+			ln := fullUnix(t, path)
+			r := Relay{Client: -1, Path: path, Owner: o, Early: []byte("early ")}
+			if !shadow {
+				c, r.Client = tcpPair(t)
+			}
+			id := mustAdd(t, l, r)
+			if shadow {
+				l.Feed(id, []byte("fed "))
+				var fd int
+				c, fd = tcpPair(t)
+				if err := l.Adopt(id, fd, []byte("last")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(250 * time.Millisecond) // some tries
+			_ = c.SetDeadline(time.Now().Add(patience))
+			for {
+				fd, _, err := unix.Accept(ln)
+				if err != nil {
+					t.Fatal(err)
+				}
+				b := make([]byte, 64)
+				n, _ := unix.Read(fd, b) // those that filled it say nothing and have gone
+				if n > 0 {
+					if want := map[bool]string{false: "early ", true: "early fed last"}[shadow]; string(b[:n]) != want {
+						t.Errorf("it heard %q", b[:n])
+					}
+					_, _ = unix.Write(fd, []byte("answer"))
+				}
+				_ = unix.Close(fd)
+				if n > 0 {
+					break
+				}
+			}
+			mustRead(t, c, []byte("answer"))
+			_ = c.Close()
+			o.end(t)
+			if len(o.dials) != 1 || o.dials[0] != nil {
+				t.Errorf("dials: %v", o.dials)
+			}
+		})
+	}
+	t.Run("for too long", func(t *testing.T) {
+		path, o := filepath.Join(t.TempDir(), "front.sock"), newOwner()
+		fullUnix(t, path)
+		_, fd := tcpPair(t)
+		began := time.Now()
+		mustAdd(t, l, Relay{Client: fd, Path: path, Owner: o})
+		if e := o.end(t); e.Cause != DialFailed || len(o.dials) != 1 || o.dials[0] != unix.ETIMEDOUT || time.Since(began) < 600*time.Millisecond {
+			t.Errorf("ended %v after %v and %v", e.Cause, o.dials, time.Since(began))
+		}
+	})
+	t.Run("client gone meanwhile", func(t *testing.T) {
+		path, o := filepath.Join(t.TempDir(), "front.sock"), newOwner()
+		fullUnix(t, path)
+		c, fd := tcpPair(t)
+		mustAdd(t, l, Relay{Client: fd, Path: path, Owner: o})
+		_ = c.SetLinger(0)
+		_ = c.Close()
+		if e := o.end(t); e.Cause != ClientReset {
+			t.Errorf("ended %v", e.Cause)
+		}
+	})
+}
+
+// fullUnix listens at path without accepting; those that fill its backlog have gone, which leaves it full.
+func fullUnix(t testing.TB, path string) (fd int) {
+	t.Helper()
+	socket := func() int {
+		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fd
+	}
+	fd = socket()
+	t.Cleanup(func() { _ = unix.Close(fd) })
+	if err := errors.Join(unix.Bind(fd, &unix.SockaddrUnix{Name: path}), unix.Listen(fd, 1), unix.SetNonblock(fd, false)); err != nil {
+		t.Fatal(err)
+	}
+	for range 9 {
+		c := socket()
+		err := unix.Connect(c, &unix.SockaddrUnix{Name: path})
+		_ = unix.Close(c)
+		if err == unix.EAGAIN {
+			return fd
+		}
+	}
+	t.Fatal("the backlog takes them all")
+	return fd
+}
+
 // fullBacklog is an address whose connects hang: its queue is full and nobody accepts.
 func fullBacklog(t testing.TB) netip.AddrPort {
 	t.Helper()
