@@ -101,6 +101,10 @@ func New(cfg *config.Config, log *slog.Logger, version string) (*Engine, error) 
 	}
 	pipes := pipesOf(loops)
 	e.budget = newBudget(limit, loops, pipes*loops, cfg.MaxConnections)
+	if want := int64(cfg.MaxConnections); want > e.budget.connections {
+		log.Warn("SLUICE_MAX_CONNECTIONS is more than the limit of descriptors allows (LimitNOFILE= in a unit, --ulimit nofile in a container): it counts as what does fit",
+			slog.Int64("asked", want), slog.Int64("connections_limit", e.budget.connections), slog.Int64("fds_limit", limit))
+	}
 	e.budget.relayed = e.sum((*splice.Stats).Descriptors)
 	e.budget.relays = e.sum(func(s *splice.Stats) int64 {
 		return s.Relays[splice.ToDC].Load() + s.Relays[splice.ToFront].Load() - s.Shadows.Load()

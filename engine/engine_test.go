@@ -338,6 +338,18 @@ func TestFrontDown(t *testing.T) {
 	p.eventually("every place at the front is given back", func() bool { return p.places.Used() == 0 })
 }
 
+// A limit that cannot be had is not cut in silence.
+func TestLimitBeyondDescriptors(t *testing.T) {
+	const said = "SLUICE_MAX_CONNECTIONS is more than"
+	if p := start(t, "SLUICE_MAX_CONNECTIONS=8"); strings.Contains(p.log.String(), said) {
+		t.Errorf("what is there is said to be missing:\n%s", p.log)
+	}
+	p := start(t, "SLUICE_MAX_CONNECTIONS=10000000")
+	if !strings.Contains(p.log.String(), fmt.Sprintf("connections_limit=%d ", p.budget.connections)) || !strings.Contains(p.log.String(), said) {
+		t.Errorf("the log does not say what the limit is:\n%s", p.log)
+	}
+}
+
 // Too many unfinished handshakes cost the oldest their place, not the newcomers; and a limit of connections is a limit.
 func TestLimits(t *testing.T) {
 	t.Run("connections", func(t *testing.T) {

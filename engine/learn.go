@@ -37,8 +37,11 @@ func (e *Engine) learn(ctx context.Context, cfg *config.Config, s *site) {
 			e.limited.line("loop", slog.LevelError, loopHint, slog.String("front", s.to.String()))
 		case err != nil:
 			wait = learnRetry
-			e.limited.line("learn", slog.LevelWarn, "the front's handshake could not be learned; ours keeps its last shape",
-				slog.String("front", s.to.String()), slog.String("error", err.Error()))
+			text := "the front's handshake could not be learned; ours keeps its last shape"
+			if s.match.Load() == nil {
+				text = "the front's handshake could not be learned; until it is, ours has a usual shape"
+			}
+			e.limited.line("learn", slog.LevelWarn, text, slog.String("front", s.to.String()), slog.String("error", err.Error()))
 		default:
 			if text := s.learned(flight, cfg.HybridKeyShare); text != last {
 				last = text

@@ -93,6 +93,19 @@ func doorsOf(cfg *config.Config) (sources []ranges.Source, doors []ranges.Door) 
 	return ranges.Distinct(sources), doors
 }
 
+// warnOfFiles says which files of ranges a proxy started now could not use.
+func (a *app) warnOfFiles(cfg *config.Config) {
+	sources, _ := doorsOf(cfg)
+	for _, s := range sources {
+		if s.Path == "" {
+			continue
+		}
+		if _, err := ranges.NewKeeper([]ranges.Source{s}, "", nil, time.Now); err != nil {
+			a.complain("warning", err.Error(), "the proxy starts without this list's ranges, or with the last good ones that it has kept, and looks again at every refresh and reload")
+		}
+	}
+}
+
 // warnOfBuiltIn says which lists are old because none is kept where this user looks: the proxy may run with a directory of its own.
 func (a *app) warnOfBuiltIn(k *ranges.Keeper, dir string) {
 	if dir == "" {

@@ -53,6 +53,7 @@ func (a *app) check(c *command, args []string) error {
 	for _, w := range cfg.Warnings {
 		a.complain("warning", w.Error(), w.Hint)
 	}
+	a.warnOfFiles(cfg)
 	return nil
 }
 

@@ -223,7 +223,7 @@ var settings = []setting{
 	},
 	{
 		name: "MAX_CONNECTIONS", section: sectionClient, takes: "0 to 10000000",
-		text: "How many clients are served at a time; 0 is as many as the descriptor limit allows (each takes two).",
+		text: "How many clients are served at a time; 0 is as many as the descriptor limit allows (each takes two). More than that counts as that, with a warning.",
 		show: func(c *Config) string { return strconv.Itoa(c.MaxConnections) },
 	},
 	{
