@@ -9,11 +9,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"runtime"
 	"strings"
-	"unsafe"
 
-	"golang.org/x/sys/unix"
+	"sluice/bench/seccomp"
 )
 
 // name is what the executable is called as when it is to put on a filter.
@@ -60,28 +58,5 @@ func become(args []string) error {
 	if len(args) < 2 {
 		return fmt.Errorf("nothing to run")
 	}
-	path, err := exec.LookPath(args[1])
-	if err != nil {
-		return err
-	}
-	runtime.LockOSThread() // a filter is a thread's, and an exec keeps the one of the thread that calls it
-	if err := install(rules); err != nil {
-		return err
-	}
-	return fmt.Errorf("%s: %w", strings.Join(args[1:], " "), unix.Exec(path, args[1:], os.Environ()))
-}
-
-// install puts the filter on the calling thread, for good.
-func install(rules []Rule) error {
-	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return os.NewSyscallError("prctl", err)
-	}
-	f := program(rules)
-	p := unix.SockFprog{Len: uint16(len(f)), Filter: unsafe.SliceData(f)}
-	_, _, e := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&p)))
-	runtime.KeepAlive(f)
-	if e != 0 {
-		return os.NewSyscallError("seccomp", e)
-	}
-	return nil
+	return fmt.Errorf("%s: %w", strings.Join(args[1:], " "), seccomp.Exec(program(rules), args[1:]))
 }

@@ -1,9 +1,9 @@
 package deny
 
 import (
-	"runtime"
-
 	"golang.org/x/sys/unix"
+
+	"sluice/bench/seccomp"
 )
 
 // calls are those that rules may name. Only such are here as every architecture we build for has.
@@ -38,44 +38,23 @@ var calls = map[string]uint32{
 	"waitid":            unix.SYS_WAITID,
 }
 
-// Where things lie in struct seccomp_data. The lower half of an argument comes first: both architectures are little-endian.
-const (
-	atNumber = 0
-	atArch   = 4
-	atArgs   = 16
-	argSize  = 8
-)
-
-var arches = map[string]uint32{"amd64": unix.AUDIT_ARCH_X86_64, "arm64": unix.AUDIT_ARCH_AARCH64}
-
 // program is the filter: the first rule that holds gives its error, and what no rule is about goes on to the kernel.
 func program(rules []Rule) []unix.SockFilter {
-	allow := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW}
 	// A program of another architecture numbers its calls in another way, and is let alone.
-	p := []unix.SockFilter{load(atArch), equal(arches[runtime.GOARCH], 1, 0), allow, load(atNumber)}
+	p := []unix.SockFilter{seccomp.Load(seccomp.Arch), seccomp.Equal(seccomp.ThisArch(), 1, 0), seccomp.Allow(), seccomp.Load(seccomp.Number)}
 	for _, r := range rules {
 		p = append(p, r.block()...)
 	}
-	return append(p, allow)
+	return append(p, seccomp.Allow())
 }
 
 // block is a rule's part of the program. It is entered and left with the call's number loaded.
 func (r Rule) block() []unix.SockFilter {
-	denial := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(r.Errno)}
 	rest := 2*len(r.Args) + 1 // what is left of the block, but for the last load
-	b := []unix.SockFilter{equal(calls[r.Call], 0, rest)}
+	b := []unix.SockFilter{seccomp.Equal(calls[r.Call], 0, rest)}
 	for _, a := range r.Args {
 		rest -= 2
-		b = append(b, load(uint32(atArgs+argSize*a.Index)), equal(a.Value, 0, rest))
+		b = append(b, seccomp.Load(seccomp.Argument(a.Index)), seccomp.Equal(a.Value, 0, rest))
 	}
-	return append(b, denial, load(atNumber))
-}
-
-func load(offset uint32) unix.SockFilter {
-	return unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: offset}
-}
-
-// equal compares what was loaded with value, and skips so many instructions if it is equal, or else.
-func equal(value uint32, yes, no int) unix.SockFilter {
-	return unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jt: uint8(yes), Jf: uint8(no), K: value}
+	return append(b, seccomp.Refuse(r.Errno), seccomp.Load(seccomp.Number))
 }

@@ -6,6 +6,4 @@ const (
 	callArchPrctl = unix.SYS_ARCH_PRCTL
 	callEpollWait = unix.SYS_EPOLL_WAIT
 	callFstatat   = unix.SYS_NEWFSTATAT
-
-	auditArch = unix.AUDIT_ARCH_X86_64
 )

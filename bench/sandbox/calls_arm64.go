@@ -6,6 +6,4 @@ const (
 	callArchPrctl = absent
 	callEpollWait = absent
 	callFstatat   = unix.SYS_FSTATAT
-
-	auditArch = unix.AUDIT_ARCH_AARCH64
 )

@@ -4,10 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"runtime"
 
 	"golang.org/x/sys/unix"
+
+	"sluice/bench/seccomp"
 )
 
 // Verdict is what becomes of a call that is not on the list.
@@ -56,13 +56,5 @@ func become(args []string) error {
 	if !ok {
 		return fmt.Errorf("%q is no verdict", args[0])
 	}
-	path, err := exec.LookPath(args[1])
-	if err != nil {
-		return err
-	}
-	runtime.LockOSThread() // a filter is a thread's, and an exec keeps the one of the thread that calls it
-	if err := install(verdict); err != nil {
-		return err
-	}
-	return unix.Exec(path, args[1:], os.Environ())
+	return seccomp.Exec(program(verdict), args[1:])
 }

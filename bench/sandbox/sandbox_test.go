@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sluice/bench/leak"
+	"sluice/bench/seccomp"
 )
 
 var update = flag.Bool("update", false, "rewrite the files in packaging")
@@ -92,11 +93,11 @@ func TestProgram(t *testing.T) {
 		if slices.Contains(numbers, n) {
 			want = unix.SECCOMP_RET_ALLOW
 		}
-		if got := judge(p, auditArch, n); got != want {
+		if got := judge(p, seccomp.ThisArch(), n); got != want {
 			t.Errorf("call %d: %#x, want %#x", n, got, want)
 		}
 		const i386, x32 = unix.AUDIT_ARCH_I386, 1 << 30
-		if judge(p, i386, n) != unix.SECCOMP_RET_KILL_PROCESS || judge(p, auditArch, n|x32) != unix.SECCOMP_RET_KILL_PROCESS {
+		if judge(p, i386, n) != unix.SECCOMP_RET_KILL_PROCESS || judge(p, seccomp.ThisArch(), n|x32) != unix.SECCOMP_RET_KILL_PROCESS {
 			t.Errorf("call %d is allowed in another architecture's numbers", n)
 		}
 	}
@@ -108,7 +109,7 @@ func judge(p []unix.SockFilter, arch, number uint32) uint32 {
 	for i := 0; ; i++ {
 		switch in := p[i]; in.Code {
 		case unix.BPF_LD | unix.BPF_W | unix.BPF_ABS:
-			a = map[uint32]uint32{atNumber: number, atArch: arch}[in.K]
+			a = map[uint32]uint32{seccomp.Number: number, seccomp.Arch: arch}[in.K]
 		case unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K:
 			if a == in.K {
 				i += int(in.Jt)

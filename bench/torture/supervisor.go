@@ -11,6 +11,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"sluice/bench/seccomp"
 )
 
 // supervisor answers some system calls of the proxy in the kernel's place (seccomp_unotify(2)): it lets them pass, refuses them with an
@@ -195,9 +197,9 @@ func submit(path string) error {
 	if err != nil {
 		return err
 	}
-	fd, err := install(filter())
+	fd, err := seccomp.Install(filter(), unix.SECCOMP_FILTER_FLAG_NEW_LISTENER)
 	if err != nil {
-		return fmt.Errorf("seccomp: %w", err)
+		return err
 	}
 	pid := int32(os.Getpid())
 	number := (*[4]byte)(unsafe.Pointer(&pid))
@@ -209,39 +211,19 @@ func submit(path string) error {
 	return err
 }
 
-// install gives this thread a filter and returns the descriptor of its questions.
-func install(program []unix.SockFilter) (int, error) {
-	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return -1, err
-	}
-	prog := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
-	fd, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER, uintptr(unsafe.Pointer(&prog)))
-	if errno != 0 {
-		return -1, errno
-	}
-	return int(fd), nil
-}
-
 // filter asks for the supervised calls, for descriptors that are duplicated, and for the time of day.
 func filter() []unix.SockFilter {
-	load := func(at uint32) unix.SockFilter {
-		return unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: at}
-	}
-	end := func(action uint32) unix.SockFilter {
-		return unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: action}
-	}
-	unless := func(value uint32, skip uint8) unix.SockFilter {
-		return unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: value, Jf: skip}
-	}
-	argument := func(i uint32) uint32 { return 16 + 8*i } // of struct seccomp_data, low word
-	p := []unix.SockFilter{load(0)}
+	ask := seccomp.End(unix.SECCOMP_RET_USER_NOTIF)
+	p := []unix.SockFilter{seccomp.Load(seccomp.Number)}
 	for _, nr := range supervised {
-		p = append(p, unless(nr, 1), end(unix.SECCOMP_RET_USER_NOTIF))
+		p = append(p, seccomp.Equal(nr, 0, 1), ask)
 	}
-	for _, c := range []struct{ nr, argument, value uint32 }{
-		{unix.SYS_FCNTL, 1, unix.F_DUPFD_CLOEXEC}, {unix.SYS_CLOCK_GETTIME, 0, unix.CLOCK_REALTIME},
-	} {
-		p = append(p, unless(c.nr, 4), load(argument(c.argument)), unless(c.value, 1), end(unix.SECCOMP_RET_USER_NOTIF), end(unix.SECCOMP_RET_ALLOW))
+	for _, c := range []struct {
+		nr       uint32
+		argument int
+		value    uint32
+	}{{unix.SYS_FCNTL, 1, unix.F_DUPFD_CLOEXEC}, {unix.SYS_CLOCK_GETTIME, 0, unix.CLOCK_REALTIME}} {
+		p = append(p, seccomp.Equal(c.nr, 0, 4), seccomp.Load(seccomp.Argument(c.argument)), seccomp.Equal(c.value, 0, 1), ask, seccomp.Allow())
 	}
-	return append(p, end(unix.SECCOMP_RET_ALLOW))
+	return append(p, seccomp.Allow())
 }
