@@ -83,7 +83,8 @@ func (c *conn) toFront(why cause) {
 		return
 	}
 	s := &stranger{shard: c.shard, site: to, relay: r}
-	if parked := again && c.shard.e.looks.park(s, look); !parked && !s.join() {
+	e := c.shard.e
+	if parked := look != nil && (again || e.places.Full()) && e.looks.park(s, look); !parked && !s.join() {
 		why = handoffFailed
 	}
 	c.leave(why)
@@ -128,6 +129,9 @@ func (s *stranger) Admit() bool {
 func (s *stranger) TurnAway() { s.refuse(frontLate) }
 
 func (s *stranger) refuse(why unfronted) {
+	if why == frontLoops { // a reset goes all the way round, and each place on it is given back; an end would wait for the other end's
+		_ = unix.SetsockoptLinger(s.relay.Client, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	}
 	_ = unix.Close(s.relay.Client)
 	e := s.shard.e
 	e.frontRefused[why].Inc(e.offLoop())

@@ -9,6 +9,7 @@ import (
 
 	"sluice/engine/config"
 	"sluice/engine/edge"
+	"sluice/engine/front"
 	"sluice/faketls"
 	"sluice/faketls/probe"
 )
@@ -16,7 +17,11 @@ import (
 const (
 	learnEvery = time.Hour
 	learnRetry = 15 * time.Second
-	learnTime  = 10 * time.Second
+	// loopRetry is shorter: as long as a front is believed to lead back here, no stranger sees it.
+	loopRetry = 5 * time.Second
+	// suspectPause is how long nothing is suspected after a look began.
+	suspectPause = 2 * time.Second
+	learnTime    = 10 * time.Second
 )
 
 // unlearned is how the flight looks until the front's is known: the size of a usual certificate chain, one for the process.
@@ -33,7 +38,7 @@ func (e *Engine) learn(ctx context.Context, cfg *config.Config, s *site) {
 		case ctx.Err() != nil:
 			return
 		case s.looped.Load():
-			wait = learnRetry
+			wait = loopRetry
 			e.limited.line("loop", slog.LevelError, loopHint, slog.String("front", s.to.String()))
 		case err != nil:
 			wait = learnRetry
@@ -82,7 +87,7 @@ func (s *site) lookAgain() {
 
 // suspect asks for a look because strangers come in numbers, which they also do when each of them makes the next.
 func (s *site) suspect(now int64) {
-	if now-s.looked.Load() > int64(learnRetry) {
+	if now-s.looked.Load() > int64(suspectPause) {
 		s.lookAgain()
 	}
 }
@@ -95,14 +100,24 @@ func (e *Engine) lookAt(ctx context.Context, cfg *config.Config, s *site) (probe
 	flight, err := e.browse(hurried, cfg, s, k)
 	cameBack, parked := e.looks.end(k)
 	s.looped.Store(cameBack && err != nil && ctx.Err() == nil)
+	if s.looped.Load() {
+		e.cutLoop(s, parked)
+		return flight, err
+	}
 	for _, p := range parked {
-		if s.looped.Load() {
-			p.refuse(frontLoops)
-		} else {
-			p.join()
-		}
+		p.join()
 	}
 	return flight, err
+}
+
+// cutLoop ends those who wait for a place at a front that leads back here: each of them may be who holds all the others up.
+func (e *Engine) cutLoop(s *site, parked []*stranger) {
+	for _, p := range parked {
+		p.refuse(frontLoops)
+	}
+	for _, w := range e.places.Leave(func(w front.Waiter) bool { return w.(*stranger).site == s }) {
+		w.(*stranger).refuse(frontLoops)
+	}
 }
 
 // browse connects to the front as a browser would and records its answer.

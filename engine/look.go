@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// loopTime is how long a front may still take to answer a look that has come back twice: where it leads back here it never does.
+	// loopTime is how long a front may still take to answer a look for whose end a connection waits: where it leads back here it never does.
 	loopTime  = 2 * time.Second
 	maxParked = 8 // connections for each look
 )
@@ -24,7 +24,7 @@ type looks struct {
 }
 
 // look is one look at a front. What it says can be seen by others on its way and be said by them, too: so a connection that repeats it is
-// treated like any other, but that from the second on they wait for the look to end.
+// treated like any other, but that from the second on they wait for the look to end, and the first one does where no place is left for it.
 type look struct {
 	mark [edge.MarkerLen]byte // in its PROXY header, where it has one
 	stop func()               // ends it before its time
@@ -96,18 +96,18 @@ func (l *looks) returned(said []byte) (k *look, again bool) {
 	}
 	k = l.all[i]
 	k.returns++
-	if k.returns == 2 {
-		time.AfterFunc(loopTime, k.stop)
-	}
 	return k, k.returns > 1
 }
 
-// park keeps s until k is over. With false s is to go on.
+// park keeps s until k is over, which is soon. With false s is to go on.
 func (l *looks) park(s *stranger, k *look) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if k.over || len(k.parked) >= maxParked {
 		return false
+	}
+	if len(k.parked) == 0 {
+		time.AfterFunc(loopTime, k.stop)
 	}
 	k.parked = append(k.parked, s)
 	return true

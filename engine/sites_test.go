@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -371,6 +372,65 @@ func testLoop(t *testing.T, settings []string) {
 	s := p.dial()
 	mustWrite(t, s, []byte("GET / HTTP/1.1\r\n\r\n"))
 	mustRead(t, s, []byte("site"))
+}
+
+// A front that begins to lead back here: a single stranger soon holds all places. The proxy looks when others have to wait, though its own look finds
+// no place, either; the loop then comes apart but for the stranger himself, who stays; and its end is noticed.
+func TestLoopFillsEveryPlace(t *testing.T) {
+	p := start(t, "SLUICE_MAX_CONNECTIONS=40") // 10 places, 5 in line
+	real, err := stand.ListenSite("127.0.0.1:0", secret.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(real.Close)
+	balancer, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer balancer.Close()
+	var looping atomic.Bool
+	go func() {
+		for {
+			c, err := balancer.Accept()
+			if err != nil {
+				return
+			}
+			to := real.Addr().String()
+			if looping.Load() {
+				to = p.addr.String()
+			}
+			go exchange(c, to, nil)
+		}
+	}()
+	if err := p.Reload(p.config("SLUICE_FRONT="+balancer.Addr().String(), "SLUICE_MAX_CONNECTIONS=40")); err != nil {
+		t.Fatal(err)
+	}
+	front := p.live.Load().sites.all[0]
+	p.eventually("the front is known", func() bool { return front.match.Load() != nil })
+	looping.Store(true)
+	visit := func() (s *net.TCPConn) {
+		s = p.dial()
+		mustWrite(t, s, []byte("GET / HTTP/1.1\r\n\r\n"))
+		return s
+	}
+	first := visit()
+	p.eventually("all places are taken", p.places.Full)
+	for n := 0; !front.looped.Load(); n++ {
+		if n > 500 {
+			t.Fatal("the loop is not found\n", p.log)
+		}
+		visit()
+		time.Sleep(20 * time.Millisecond)
+	}
+	p.eventually("nobody else holds a place or waits for one", func() bool { return p.places.Used() == 1 && p.places.Waiting() == 0 })
+	mustEnd(t, first)
+	_ = first.Close()
+	p.eventually("the place is given back", func() bool { return p.places.Used() == 0 })
+	looping.Store(false)
+	p.eventually("the loop's end is noticed", func() bool { return !front.looped.Load() })
+	s := p.dial()
+	mustWrite(t, s, client.Hello{Host: secret.Host}.Foreign())
+	mustRead(t, s, []byte{0x16, 3, 3})
 }
 
 // Who sees the proxy look at its front and says the same sees the front like anybody else, and makes nobody believe in a loop.

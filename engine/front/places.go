@@ -112,6 +112,23 @@ func (p *Places) Sweep(now time.Time) {
 	}
 }
 
+// Leave takes those out of the line for whom f is true: they hear nothing more from the places.
+func (p *Places) Leave(f func(Waiter) bool) (gone []Waiter) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var stay []inLine
+	for _, w := range p.line {
+		if f(w.who) {
+			gone = append(gone, w.who)
+		} else {
+			stay = append(stay, w)
+		}
+	}
+	p.line = stay
+	p.waiting.Add(-int64(len(gone)))
+	return gone
+}
+
 // Close turns everybody away who still waits; nobody waits from now on.
 func (p *Places) Close() {
 	p.mu.Lock()
@@ -127,6 +144,9 @@ func (p *Places) Close() {
 
 // Count is the number of places.
 func (p *Places) Count() int { return p.count }
+
+// Full says whether all places are taken.
+func (p *Places) Full() bool { return p.Used() >= p.count }
 
 // Used is the number of places taken.
 func (p *Places) Used() int {

@@ -61,6 +61,33 @@ func TestLine(t *testing.T) {
 	}
 }
 
+// Some leave the line; the others keep their order, and there is room for as many again.
+func TestLeave(t *testing.T) {
+	p, v := NewPlaces(1, 4), make([]visitor, 6)
+	later := time.Now().Add(time.Hour)
+	for i := range v[:5] {
+		p.Join(&v[i], later)
+	}
+	gone := p.Leave(func(w Waiter) bool { return w == &v[1] || w == &v[3] })
+	if !slices.Equal(gone, []Waiter{&v[1], &v[3]}) || p.Waiting() != 2 {
+		t.Fatalf("%v have left, %d wait", gone, p.Waiting())
+	}
+	if p.Join(&v[5], later) != InLine {
+		t.Fatal("no room where somebody has left")
+	}
+	for range 3 {
+		p.Release()
+	}
+	for i, want := range [][]string{nil, nil, {"admit"}, nil, {"admit"}, {"admit"}} {
+		if !slices.Equal(v[i].heard, want) {
+			t.Errorf("%d has heard %v, want %v", i, v[i].heard, want)
+		}
+	}
+	if gone := p.Leave(func(Waiter) bool { return true }); len(gone) > 0 || p.Waiting() != 0 {
+		t.Errorf("%v leave an empty line", gone)
+	}
+}
+
 func TestPatience(t *testing.T) {
 	now := time.Now()
 	p := NewPlaces(0, 3)
