@@ -17,7 +17,7 @@ import (
 var stallFaults = []fault{
 	{
 		name: "stall-relay", about: "the thread of one relay loop stands still: the watchdog says so, and the other loops' sessions go on",
-		hurts: victims{all: true}, prepare: withManager, strike: stall("relay"),
+		hurts: victims{all: true}, partly: true, prepare: withManager, strike: stall("relay"),
 	},
 	{
 		name: "stall-accept", about: "the thread of one accepting loop stands still; no session is on it",
