@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -92,7 +91,7 @@ type live struct {
 // New makes an engine of a configuration. It opens no socket but, in a trial, the built-in site's on loopback.
 func New(cfg *config.Config, log *slog.Logger, version string) (*Engine, error) {
 	e := &Engine{log: log, version: version, epoch: time.Now(), asked: cfg.Listen, ready: make(chan struct{})}
-	loops := runtime.GOMAXPROCS(0)
+	loops := cores()
 	e.initCounters(loops)
 	e.limited = newLimited(log, hintEvery, func() { e.logDropped.Inc(e.offLoop()) })
 	limit, err := raiseDescriptors()
