@@ -241,6 +241,7 @@ func (e *Engine) ticker(ctx context.Context) {
 		case now := <-t.C:
 			e.replay.Sweep(now)
 			e.places.Sweep(now)
+			e.suspectFronts()
 			e.keepGuarded()
 			if h := e.handler.Load(); h != nil {
 				h.sweep(ctx)

@@ -107,10 +107,7 @@ func (s *stranger) join() bool {
 			e.places.Release()
 			return false
 		}
-	case front.InLine:
-		s.site.suspect(e.clock())
 	case front.Full:
-		s.site.suspect(e.clock())
 		s.refuse(frontFull)
 	}
 	return true

@@ -85,10 +85,16 @@ func (s *site) lookAgain() {
 	}
 }
 
-// suspect asks for a look because strangers come in numbers, which they also do when each of them makes the next.
-func (s *site) suspect(now int64) {
-	if now-s.looked.Load() > int64(suspectPause) {
-		s.lookAgain()
+// suspectFronts is the ticker's call. It asks for looks as long as strangers wait for a place, because strangers come in numbers also when each of them
+// makes the next.
+func (e *Engine) suspectFronts() {
+	if e.places.Waiting() == 0 {
+		return
+	}
+	for _, s := range e.live.Load().sites.all {
+		if e.clock()-s.looked.Load() > int64(suspectPause) {
+			s.lookAgain()
+		}
 	}
 }
 

@@ -374,7 +374,7 @@ func testLoop(t *testing.T, settings []string) {
 	mustRead(t, s, []byte("site"))
 }
 
-// A front that begins to lead back here: a single stranger soon holds all places. The proxy looks when others have to wait, though its own look finds
+// A front that begins to lead back here: a single stranger soon holds all places. The proxy looks when somebody has to wait, though its own look finds
 // no place, either; the loop then comes apart but for the stranger himself, who stays; and its end is noticed.
 func TestLoopFillsEveryPlace(t *testing.T) {
 	p := start(t, "SLUICE_MAX_CONNECTIONS=40") // 10 places, 5 in line
@@ -408,20 +408,10 @@ func TestLoopFillsEveryPlace(t *testing.T) {
 	front := p.live.Load().sites.all[0]
 	p.eventually("the front is known", func() bool { return front.match.Load() != nil })
 	looping.Store(true)
-	visit := func() (s *net.TCPConn) {
-		s = p.dial()
-		mustWrite(t, s, []byte("GET / HTTP/1.1\r\n\r\n"))
-		return s
-	}
-	first := visit()
+	first := p.dial()
+	mustWrite(t, first, []byte("GET / HTTP/1.1\r\n\r\n"))
 	p.eventually("all places are taken", p.places.Full)
-	for n := 0; !front.looped.Load(); n++ {
-		if n > 500 {
-			t.Fatal("the loop is not found\n", p.log)
-		}
-		visit()
-		time.Sleep(20 * time.Millisecond)
-	}
+	p.eventually("the loop is found", front.looped.Load)
 	p.eventually("nobody else holds a place or waits for one", func() bool { return p.places.Used() == 1 && p.places.Waiting() == 0 })
 	mustEnd(t, first)
 	_ = first.Close()
